@@ -1,0 +1,52 @@
+"""Groups in astronomical tables: found, named, matched and shown.
+
+The public names are loaded when they are first used, so that ``import astro_cluster``
+costs neither scikit-learn nor astroquery.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astro_cluster import plotting, recipes, simulate  # noqa: F401
+
+_HOME = {
+    "AstroClusterWarning": "exceptions",
+    "Features": "features",
+    "GaussianMixture": "mixture",
+    "InputError": "exceptions",
+    "ServiceError": "exceptions",
+    "assign": "clustering",
+    "cluster": "clustering",
+    "conf": "config",
+    "crossmatch": "crossmatch",
+    "inspect": "summary",
+    "model_table": "clustering",
+    "read": "tables",
+    "records": "provenance",
+    "rerun": "provenance",
+    "send": "vo",
+    "summarize": "summary",
+    "write": "tables",
+}
+_MODULES = ("plotting", "recipes", "simulate")
+
+__all__ = ["__version__", *sorted(_HOME), *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("astro_cluster")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,42 @@
+"""Configuration, read when it is used and never at import.
+
+Addresses of services, time limits and sizes live in one `astropy.config` namespace;
+they can be set in the file ``astro_cluster.cfg`` or for a block of code::
+
+    with astro_cluster.conf.set_temp("xmatch_url", "http://127.0.0.1:8080/xmatch/api/v1/sync"):
+        ...
+"""
+
+from __future__ import annotations
+
+from astropy import config
+
+__all__ = ["Conf", "conf"]
+
+
+class Conf(config.ConfigNamespace):
+    """Configuration of astro_cluster."""
+
+    rootname = "astro_cluster"
+
+    xmatch_url = config.ConfigItem(
+        "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync",
+        "Address of the CDS X-Match service.",
+    )
+    csc_tap_url = config.ConfigItem(
+        "https://cda.cfa.harvard.edu/csctap",
+        "Address of the TAP service of the Chandra Source Catalog.",
+    )
+    timeout = config.ConfigItem(300.0, "Seconds to wait for an answer of a remote service.")
+    xmatch_chunk_rows = config.ConfigItem(50_000, "Rows sent to the CDS X-Match service in one request.")
+    xmatch_max_rows = config.ConfigItem(
+        2_000_000, "Rows that the CDS X-Match service returns at most; an answer of this length is cut."
+    )
+    retries = config.ConfigItem(4, "How often a failed request is tried again.")
+    retry_wait = config.ConfigItem(2.0, "Seconds before the first new try; doubled before each further one.")
+    cache_dir = config.ConfigItem(
+        "", "Folder of the answers of remote services; empty for the folder of the astropy cache."
+    )
+
+
+conf = Conf()

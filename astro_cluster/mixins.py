@@ -1,0 +1,116 @@
+"""SkyCoord, Time and other mixin columns, taken apart for files that know plain columns only."""
+
+from __future__ import annotations
+
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io.misc import yaml
+from astropy.table import Column, QTable
+from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
+from astropy.time import Time
+
+__all__ = ["join_mixins", "split_mixins"]
+
+_UCD_OF_COMPONENT = {
+    "ra": "pos.eq.ra",
+    "dec": "pos.eq.dec",
+    "l": "pos.galactic.lon",
+    "b": "pos.galactic.lat",
+}
+
+
+def _describe(part: Column | u.Quantity, component: str, name: str, column: object, *, main: bool) -> None:
+    if isinstance(column, SkyCoord):
+        part.info.description = part.info.description or f"{component} of {name}"
+        if ucd := _UCD_OF_COMPONENT.get(component):
+            part.info.meta = {"ucd": ucd + (";meta.main" if main else "")}
+    elif isinstance(column, Time):
+        part.info.meta = {"ucd": "time.epoch"}
+
+
+def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
+    """Replace SkyCoord, Time and other mixin columns by plain ones.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        Columns and Quantities only; a column ``pos`` of coordinates becomes ``pos.ra`` and
+        ``pos.dec``.  The given table itself if it has no mixin.
+    layout : str
+        What `join_mixins` needs; empty if there was nothing to do.
+    frames : dict of str to str
+        Name of the frame of each component of a position.
+
+    Examples
+    --------
+    >>> plain, layout, frames = split_mixins(QTable({"pos": SkyCoord([1.0], [2.0], unit="deg")}))
+    >>> plain.colnames, frames
+    (['pos.ra', 'pos.dec'], {'pos.ra': 'icrs', 'pos.dec': 'icrs'})
+    """
+    mixins = [n for n in table.colnames if not isinstance(table[n], (Column, u.Quantity))]
+    if not mixins:
+        return table, "", {}
+    positions = [n for n in mixins if isinstance(table[n], SkyCoord)]
+    out = QTable(meta=table.meta)
+    layout: dict[str, object] = {}
+    frames: dict[str, str] = {}
+    for name in table.colnames:
+        if name not in mixins:
+            out[name] = table[name]
+            continue
+        plain = represent_mixins_as_columns(QTable({name: table[name]}), exclude_classes=(u.Quantity,))
+        layout.update(plain.meta.pop("__serialized_columns__"))
+        for part in plain.colnames:
+            out[part] = plain[part]
+            _describe(
+                out[part], part.removeprefix(f"{name}."), name, table[name], main=positions[:1] == [name]
+            )
+            if name in positions:
+                frames[part] = table[name].frame.name
+    return out, yaml.dump(layout), frames
+
+
+def join_mixins(table: QTable, layout: str) -> QTable:
+    """Rebuild the mixin columns that `split_mixins` took apart.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Table with the plain columns.
+    layout : str
+        What `split_mixins` gave.  astropy's safe loader reads it: it makes no object but
+        astropy's own.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A mixin of which a part has been removed since stays in parts.
+
+    Examples
+    --------
+    >>> plain, layout, _ = split_mixins(QTable({"pos": SkyCoord([1.0], [2.0], unit="deg")}))
+    >>> join_mixins(plain, layout)["pos"].dec
+    <Latitude [2.] deg>
+    """
+    known: dict[str, dict[str, object]] = yaml.load(layout)
+    parts_of = {name: [c for c in table.colnames if c == name or c.startswith(f"{name}.")] for name in known}
+    whole = {
+        name: parts
+        for name, parts in parts_of.items()
+        if all(
+            item["name"] in parts
+            for item in known[name].values()
+            if isinstance(item, dict) and "name" in item
+        )
+    }
+    first = {parts[0]: name for name, parts in whole.items() if parts}
+    hidden = {part for parts in whole.values() for part in parts}
+    order = [first.get(name, name) for name in table.colnames if name in first or name not in hidden]
+    joined = QTable(table, copy=False)
+    joined.meta["__serialized_columns__"] = {name: known[name] for name in whole}
+    return QTable(_construct_mixins_from_columns(joined), copy=False)[order]

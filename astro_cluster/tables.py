@@ -1,0 +1,556 @@
+"""Tables in and out: every format that astronomers keep catalogues in, the record kept.
+
+Nothing goes through pandas, so 64-bit identifiers, masks and units survive.  A file is
+written beside its name and then moved there, so that a full disk or an interruption
+never leaves half a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable, Table, TableMergeError, vstack
+from astropy.utils.masked import Masked
+
+from astro_cluster import parquet, provenance, votable
+from astro_cluster.columns import add_column, with_info
+from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.mixins import join_mixins, split_mixins
+from astro_cluster.provenance import META_KEY, Step, step
+
+__all__ = ["FORMATS", "as_qtable", "derive", "read", "write"]
+
+PathLike = str | os.PathLike[str]
+Source = QTable | Table | PathLike | Sequence[PathLike]
+
+FORMATS = {
+    "votable": (".vot", ".votable", ".xml", ".vot.gz", ".xml.gz"),
+    "fits": (".fits", ".fit", ".fits.gz"),
+    "ecsv": (".ecsv",),
+    "parquet": (".parquet", ".pq", ".parq"),
+    "csv": (".csv", ".csv.gz"),
+}
+_MAGIC = {
+    b"SIMPLE  =": "fits",
+    b"PAR1": "parquet",
+    b"# %ECSV": "ecsv",
+    b"<?xml": "votable",
+    b"<VOTABLE": "votable",
+}
+_RECORD_HDU = "ASTRO_CLUSTER"
+_INFO_RECORD = "astro_cluster_record"
+_INFO_META = "astro_cluster_meta"
+
+
+def _format_by_name(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((fmt for fmt, ends in FORMATS.items() if name.endswith(ends)), None)
+
+
+def _format_of(path: Path) -> str:
+    """Tell the format of an existing file, by its first bytes and then by its name."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    found = next((fmt for magic, fmt in _MAGIC.items() if head.startswith(magic)), None)
+    found = found or _format_by_name(path)
+    if found is None:
+        raise InputError(
+            f"cannot tell the format of {path}: give format= one of {', '.join(FORMATS)} "
+            "(on the command line use a usual file ending)"
+        )
+    return found
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _native(table: QTable) -> QTable:
+    """Turn big-endian columns, as FITS has them, into the machine's own byte order."""
+    for name in table.colnames:
+        column = table[name]
+        if not hasattr(column, "dtype") or column.dtype.isnative:
+            continue
+        native = column.astype(column.dtype.newbyteorder("="))
+        table.replace_column(name, with_info(native, column))
+    return table
+
+
+def _read_votable(path: Path, **options: Any) -> QTable:
+    table, infos = votable.read_votable(path, **options)
+    if _INFO_META in infos:
+        table.meta.update(provenance.decode(json.loads(infos[_INFO_META])))
+    if _INFO_RECORD in infos:
+        table.meta[META_KEY] = json.loads(infos[_INFO_RECORD])
+    return table
+
+
+def _read_hdu(path: Path, hdu: int | str | None) -> tuple[QTable, fits.BinTableHDU, bytes]:
+    """Return a table, its HDU, and the bytes of our own record if there is one."""
+    with warnings.catch_warnings():
+        # Names such as 'TTau*' are against a recommendation only.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        warnings.filterwarnings("error", message="File may have been truncated")
+        with fits.open(path, memmap=False) as hdus:
+            tables = [i for i, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))]
+            if not tables:
+                names = ", ".join(h.name or "?" for h in hdus)
+                raise InputError(f"{path} holds no table: its HDUs are {names}")
+            chosen = hdus[tables[0] if hdu is None else hdu]
+            table = _native(QTable.read(chosen, character_as_bytes=False))
+            return table, chosen, bytes(hdus[_RECORD_HDU].data) if _RECORD_HDU in hdus else b""
+
+
+def _read_fits(path: Path, *, hdu: int | str | None = None) -> QTable:
+    table, chosen, stored = _read_hdu(path, hdu)
+    header = chosen.header
+    for i, name in enumerate(chosen.columns.names, start=1):
+        if name in table.colnames and (ucd := header.get(f"TUCD{i}")):  # as TOPCAT writes it
+            table[name].info.meta = {**(table[name].info.meta or {}), "ucd": ucd}
+        if name in table.colnames and (text := header.get(f"TCOMM{i}")):
+            table[name].info.description = table[name].info.description or text
+    if not stored:
+        return table
+    kept = json.loads(stored)
+    table.meta.clear()  # header cards; what stood in the meta is in the record
+    table.meta.update(provenance.decode(kept["meta"]))
+    if kept["record"]:
+        table.meta[META_KEY] = kept["record"]
+    for name in set(kept["columns"]) & set(table.colnames):
+        described = kept["columns"][name]
+        if described.get("boolean"):
+            table.replace_column(name, with_info(table[name].astype(bool), table[name]))
+        table[name].info.description = described["description"]
+        table[name].info.meta = provenance.decode(described["meta"])
+    return join_mixins(table, kept["layout"]) if kept["layout"] else table
+
+
+def _read_ecsv(path: Path) -> QTable:
+    return QTable.read(path, format="ascii.ecsv")
+
+
+def _read_csv(path: Path) -> QTable:
+    return QTable.read(path, format="ascii.csv", encoding="utf-8")
+
+
+_READERS: dict[str, Callable[..., QTable]] = {
+    "votable": _read_votable,
+    "fits": _read_fits,
+    "ecsv": _read_ecsv,
+    "csv": _read_csv,
+    "parquet": parquet.read_parquet,
+}
+
+
+def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa: A002
+    if not path.exists():
+        raise InputError(f"there is no file {path}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file, or a pattern such as '{path}/*.fits'")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    format = format or _format_of(path)  # noqa: A001
+    if format not in _READERS:
+        raise InputError(f"format {format!r} is not known; give one of {', '.join(_READERS)}")
+    try:
+        return _READERS[format](path, **options)
+    except InputError:
+        raise
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        # Every reader has exceptions of its own for a broken file; the user needs the one fact.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read as {format}: {reason}. The file may be cut short or be of another "
+            "format (give format=…)"
+        ) from error
+
+
+def _paths(source: Any) -> list[Path]:
+    """Return the files that a path, a pattern or a list of these means."""
+    if isinstance(source, (str, os.PathLike)):
+        text = os.fspath(source)
+        if not Path(text).exists() and glob.has_magic(text):
+            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - an absolute pattern too
+            if not found:
+                raise InputError(f"no file matches the pattern {text}")
+            return [Path(name) for name in found]
+        return [Path(text)]
+    return [path for item in source for path in _paths(item)]
+
+
+def _stack(tables: list[QTable], paths: list[Path]) -> QTable:
+    rows = np.repeat([os.fspath(path) for path in paths], [len(table) for table in tables])
+    for table in tables:
+        table.meta.pop(META_KEY, None)
+    try:
+        stacked = vstack(tables, join_type="outer", metadata_conflicts="silent")
+    except (TableMergeError, u.UnitsError) as error:
+        raise InputError(
+            f"the {len(paths)} tables cannot be stacked: {' '.join(str(error).split())}. "
+            "Read them one by one and make their columns alike"
+        ) from error
+    add_column(stacked, "source_file", rows)
+    return stacked
+
+
+@step
+def read(source: Source, *, format: str | None = None, table: int = 0, hdu: int | str | None = None) -> Step:  # noqa: A002
+    """Read a table from one file or several.
+
+    Parameters
+    ----------
+    source : str, path, list of these, `~astropy.table.Table` or `~astropy.table.QTable`
+        A VOTable, FITS, ECSV, Parquet or CSV file; a pattern (``"part_*.fits"``) or a list
+        of them, whose rows are stacked and get a column ``source_file``; or a table, which
+        is copied.
+    format : {"votable", "fits", "ecsv", "parquet", "csv"}, optional
+        Format of the files; told from their content and name if not given.
+    table : int, optional
+        Which table of a VOTable that has several.
+    hdu : int or str, optional
+        Which HDU of a FITS file; its first table if not given.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Columns with a unit are Quantities; numbers are in native byte order; the record of
+        a file that this package wrote is continued.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, empty, cut short or of an unknown format, or if the tables do
+        not go together.
+
+    Examples
+    --------
+    >>> import astro_cluster as ac
+    >>> cat = ac.read(QTable({"ra": [10.0, 11.0] * u.deg}))
+    >>> ac.records(cat)[0]["function"]
+    'read'
+    """
+    if isinstance(source, Table):
+        out = QTable(source, copy=True)
+        return out if provenance.records(out) else Step(out, inputs=out.colnames)  # type: ignore[return-value]
+    if not isinstance(source, (str, os.PathLike, list, tuple)):
+        raise InputError(
+            f"cannot read a table from a {type(source).__name__}: give a path, a list of paths or an astropy "
+            "Table (a pandas frame: QTable.from_pandas)"
+        )
+    paths = _paths(source)
+    if not paths:
+        raise InputError("no file was given to read")
+
+    def load(path: Path) -> QTable:
+        kind = format or (_format_of(path) if path.is_file() and path.stat().st_size else None)
+        options: dict[str, Any] = {"votable": {"table": table}, "fits": {"hdu": hdu}}.get(kind or "", {})
+        return _read_one(path, kind, **options)
+
+    if len(paths) == 1:
+        out = load(paths[0])
+        if provenance.records(out):
+            return out  # type: ignore[return-value]
+        return Step(out, inputs=out.colnames)
+    tables = [load(path) for path in paths]
+    origins = [
+        {"path": os.fspath(path), "rows": len(part), "record": provenance.records(part)}
+        for path, part in zip(paths, tables, strict=True)
+    ]
+    out = _stack(tables, paths)
+    return Step(out, inputs=out.colnames, facts={"files": origins})
+
+
+def as_qtable(source: Source) -> QTable:
+    """Return what a step was given as a QTable, reading it if it is a path.
+
+    Parameters
+    ----------
+    source : `~astropy.table.QTable`, `~astropy.table.Table`, str, path or list of paths
+        A table, or where it is.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The same object if it is a QTable already.
+
+    Raises
+    ------
+    InputError
+        As `read`.
+
+    Examples
+    --------
+    >>> as_qtable(Table({"x": [1, 2]}))["x"].tolist()
+    [1, 2]
+    """
+    if isinstance(source, QTable):
+        return source
+    if isinstance(source, Table):
+        return QTable(source, copy=False)
+    return read(source)
+
+
+def derive(table: QTable) -> QTable:
+    """Return a table that a step may add columns to, the given one untouched.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Input of a step.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A copy, meta included.
+
+    Examples
+    --------
+    >>> t = QTable({"x": [1, 2]})
+    >>> derive(t)["x"] is t["x"]
+    False
+    """
+    return QTable(table, copy=True)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _plain_meta(table: QTable) -> dict[str, Any]:
+    """Return what of the table's meta can be kept in any file, besides the record."""
+    plain = {str(k): provenance.encode(v) for k, v in table.meta.items() if k not in (META_KEY, "comments")}
+    return {k: v for k, v in plain.items() if "unrecorded" not in json.dumps(v)}
+
+
+def _write_votable(table: QTable, path: Path, *, version: str) -> None:
+    infos = {}
+    if meta := _plain_meta(table):
+        infos[_INFO_META] = json.dumps(meta, ensure_ascii=True)
+    if history := provenance.records(table):
+        infos[_INFO_RECORD] = provenance.to_json(history)
+    with path.open("wb") as file:
+        votable.write_votable(table, file, infos=infos, version=version)
+
+
+def _write_fits(table: QTable, path: Path) -> None:
+    with warnings.catch_warnings():
+        # Names such as 'TTau*' are against a recommendation only.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        _fits_hdus(table).writeto(path)
+
+
+def _fits_hdus(table: QTable) -> fits.HDUList:
+    """Return the table and the record as bytes in an image HDU, which other programs pass over."""
+    plain, layout, _ = split_mixins(table)
+    plain = QTable(plain, copy=False)
+    plain.meta.clear()
+    columns: dict[str, dict[str, Any]] = {}
+    for name in plain.colnames:
+        column = plain[name]
+        columns[name] = {
+            "description": column.info.description,
+            "meta": provenance.encode(column.info.meta or {}),
+        }
+        if column.dtype == bool and np.any(getattr(column, "mask", False)):
+            # A FITS logical has no null that astropy reads; a short has.
+            columns[name]["boolean"] = True
+            plain.replace_column(name, with_info(column.astype("i2"), column))
+    main = fits.table_to_hdu(plain)
+    main.name = "TABLE"
+    for i, name in enumerate(main.columns.names, start=1):
+        if ucd := columns[name]["meta"].get("ucd"):
+            main.header[f"TUCD{i}"] = ucd  # TOPCAT reads these two
+        text = " ".join((columns[name]["description"] or "").split())
+        if text and text.isascii() and text.isprintable():
+            main.header[f"TCOMM{i}"] = text
+    kept = {
+        "record": provenance.records(table),
+        "meta": _plain_meta(table),
+        "columns": columns,
+        "layout": layout,
+    }
+    raw = json.dumps(kept, ensure_ascii=True).encode("ascii")
+    record = fits.ImageHDU(np.frombuffer(raw, dtype="u1"), name=_RECORD_HDU)
+    return fits.HDUList([fits.PrimaryHDU(), main, record])
+
+
+def _write_ecsv(table: QTable, path: Path) -> None:
+    table.write(path, format="ascii.ecsv", overwrite=True)
+
+
+def _write_csv(table: QTable, path: Path) -> None:
+    wide = [n for n in table.colnames if getattr(table[n], "shape", (0,))[1:]]
+    if wide:
+        raise InputError(
+            f"CSV cannot hold the columns of several values a row: {', '.join(wide)}; "
+            "write VOTable, FITS, ECSV or Parquet, or leave them out"
+        )
+    lost = []
+    if any(getattr(table[n], "unit", None) for n in table.colnames):
+        lost.append("units")
+    if any(table[n].info.description or (table[n].info.meta or {}).get("ucd") for n in table.colnames):
+        lost.append("descriptions and UCDs")
+    if provenance.records(table):
+        lost.append("the record (so that rerun is not possible)")
+    if lost:
+        warnings.warn(f"CSV drops {', '.join(lost)}", AstroClusterWarning, stacklevel=4)
+    table.write(path, format="ascii.csv", overwrite=True)
+
+
+_WRITERS: dict[str, Callable[..., None]] = {
+    "votable": _write_votable,
+    "fits": _write_fits,
+    "ecsv": _write_ecsv,
+    "parquet": parquet.write_parquet,
+    "csv": _write_csv,
+}
+
+
+@contextlib.contextmanager
+def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a new file's path in the folder of ``path``; move it there if all went well.
+
+    Parameters
+    ----------
+    path : path
+        Where the file should be in the end.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    path
+        Where to write.
+
+    Raises
+    ------
+    InputError
+        If the file exists, its folder does not, or the disk refuses.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path")
+    >>> with beside(folder / "a.txt", overwrite=False) as new:
+    ...     _ = new.write_text("done")
+    >>> (folder / "a.txt").read_text()
+    'done'
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already: give overwrite=True (on the command line --overwrite)")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    os.close(handle)
+    new = Path(name)
+    try:
+        new.unlink()  # the writers of astropy want to make the file themselves
+        yield new
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        kept = "; the old file is untouched" if path.exists() else ""
+        raise InputError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write(
+    table: Source,
+    path: PathLike,
+    *,
+    format: str | None = None,  # noqa: A002
+    overwrite: bool = False,
+    votable_version: str = "1.4",
+) -> Path:
+    """Write a table, its units, UCDs, descriptions, masks and record.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        What to write; a path converts a file.
+    path : str or path
+        Where to; its ending gives the format.
+    format : {"votable", "fits", "ecsv", "parquet", "csv"}, optional
+        Format, if the ending does not tell it.
+    overwrite : bool, optional
+        Replace an existing file.
+    votable_version : {"1.4", "1.5"}, optional
+        Version of the VOTable standard.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        Where the file is.
+
+    Raises
+    ------
+    InputError
+        If the file exists, the format is unknown or cannot hold a column, or the disk
+        refuses (it is full, say); an old file stays as it was.
+
+    Warns
+    -----
+    AstroClusterWarning
+        What is lost, if the format is CSV.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path")
+    >>> _ = write(QTable({"ra": [10.0] * u.deg}), folder / "one.vot")
+    >>> read(folder / "one.vot")["ra"].unit
+    Unit("deg")
+    """
+    path = Path(path)
+    format = format or _format_by_name(path)  # noqa: A001
+    if format not in _WRITERS:
+        raise InputError(
+            f"cannot tell in which format to write {path.name!r}: use one of the endings "
+            f"{', '.join(ends[0] for ends in FORMATS.values())} or give format="
+        )
+    table = as_qtable(table)
+    options = {"version": votable_version} if format == "votable" else {}
+    with beside(path, overwrite=overwrite) as new:
+        _WRITERS[format](table, new, **options)
+    return path
+
+
+def float_values(column: Any) -> np.ndarray:
+    """Return the numbers of a column as float64, NaN where masked, the unit left off.
+
+    Parameters
+    ----------
+    column : (n, …) `~astropy.table.Column`, `~astropy.units.Quantity` or their masked kinds
+        A numeric column.
+
+    Returns
+    -------
+    (n, …) array of float64
+        A copy.
+
+    Examples
+    --------
+    >>> float_values(MaskedColumn([1, 2], mask=[False, True]))
+    array([ 1., nan])
+    """
+    mask = getattr(column, "mask", None)
+    data = column.unmasked if isinstance(column, Masked) else column
+    data = data.value if isinstance(data, u.Quantity) else getattr(data, "data", data)
+    values = np.array(np.ma.getdata(data), dtype=float)
+    if mask is not None:
+        values[np.asarray(mask)] = np.nan
+    return values

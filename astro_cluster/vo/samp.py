@@ -1,0 +1,211 @@
+"""Send a table to TOPCAT, Aladin and others by SAMP."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astro_cluster.exceptions import InputError, ServiceError
+from astro_cluster.vo.hub import Client, HubConnection, connect
+
+if TYPE_CHECKING:
+    from astropy.table import QTable, Table
+    from astropy.units import Quantity
+
+__all__ = ["send"]
+
+LOAD = "table.load.votable"
+EVERYBODY = "all"
+ALIASES = {"ds9": "saoimageds9"}
+POLL = 0.25  # seconds between two looks at who has come to a hub of ours
+HEAD = 4096  # bytes in which a VOTable shows its root element
+DIGITS = 32  # of a SHA-256: enough to tell tables apart
+
+
+def send(
+    table: QTable | Table | str | os.PathLike[str],
+    *,
+    to: str = "topcat",
+    name: str | None = None,
+    table_id: str | None = None,
+    timeout: Quantity | float = 60.0,
+    start_hub: bool = False,
+) -> str:
+    """Send a table to a program on the desktop and wait until it has loaded it.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        The table, or the file that holds it. A VOTable file is sent as it is; anything else
+        is written to a VOTable in a private folder that lives as long as this process.
+    to : str, optional
+        Name of the program as the hub shows it, case ignored (``"topcat"``, ``"aladin"``,
+        ``"ds9"``), its identifier at the hub, or ``"all"`` for every program that loads
+        VOTables, one after the other. Every program of that name gets the table.
+    name : str, optional
+        What the program calls the table; by default ``meta["name"]`` or the name of the file.
+    table_id : str, optional
+        What further messages call the table. By default it comes from the content, so that
+        the same table has the same id in every program that it is sent to.
+    timeout : `~astropy.units.Quantity` [time] or float, optional
+        Longest wait for one program, in seconds if it has no unit.
+    start_hub : bool, optional
+        Run a SAMP hub in this process if there is none, until the process ends, and wait for
+        the program to connect to it (TOPCAT looks for a hub every few seconds).
+
+    Returns
+    -------
+    str
+        The table id.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or a parameter makes no sense.
+    ServiceError
+        If there is no hub, the program is not connected to it, or does not load the table;
+        with ``to="all"`` after all have been tried.
+
+    Notes
+    -----
+    TOPCAT runs a hub of its own, so that with TOPCAT open nothing has to be started.
+
+    TOPCAT answers up to 0.8 s before it knows the table by its id: repeat a message that
+    names the id if the answer to it is "No table with table-id".
+
+    Examples
+    --------
+    >>> import astro_cluster as ac
+    >>> cat = ac.simulate.chandra(200, random_state=1)
+    >>> ac.send(cat, to="topcat")  # doctest: +SKIP
+    'astro_cluster:0f3b…'
+    """
+    seconds = _seconds(timeout)
+    wanted = _wanted(to)
+    with connect(seconds, start=start_hub) as hub:
+        hub.declare("astro_cluster", "Groups in astronomical tables")
+        clients = _receivers(hub, wanted, wait=seconds if start_hub else 0.0)
+        parcel = _pack(table, table_id)
+        params = {"url": parcel.path.as_uri(), "table-id": parcel.table_id, "name": name or parcel.name}
+        failures = {client: hub.call(client, LOAD, params, seconds) for client in clients}
+    _check(failures, parcel)
+    return parcel.table_id
+
+
+def _seconds(timeout: Quantity | float) -> float:
+    from astropy import units as u
+
+    try:
+        seconds = float(u.Quantity(timeout, u.s).value)
+    except (TypeError, ValueError) as error:  # UnitConversionError is a TypeError
+        raise InputError(f"timeout={timeout!r} is not a time: give seconds or a Quantity") from error
+    if not 0 < seconds < math.inf:
+        raise InputError(f"timeout={timeout!r} is not a positive, finite time")
+    return seconds
+
+
+def _wanted(to: str) -> str:
+    if not isinstance(to, str) or not to.strip():
+        raise InputError(f"to={to!r} is not the name of a program: give 'topcat', another name, or 'all'")
+    wanted = to.strip().casefold()
+    return ALIASES.get(wanted, wanted)
+
+
+def _receivers(hub: HubConnection, wanted: str, *, wait: float) -> list[Client]:
+    """Return the clients that load tables and are meant, or say why there is none."""
+    end = time.monotonic() + wait
+    while True:
+        clients = hub.clients(LOAD)
+        meant = [c for c in clients if wanted in (EVERYBODY, c.name.casefold(), c.identifier.casefold())]
+        ready = [client for client in meant if client.subscribed]
+        if ready:
+            return ready
+        if time.monotonic() >= end:
+            raise ServiceError(_nobody(wanted, clients, meant))
+        time.sleep(POLL)
+
+
+def _nobody(wanted: str, clients: list[Client], meant: list[Client]) -> str:
+    connected = ", ".join(
+        client.name if client.subscribed else f"{client.name} (loads no tables)" for client in clients
+    )
+    if wanted == EVERYBODY:
+        problem = "no program that loads tables is connected to the SAMP hub"
+    elif meant:
+        problem = f"{meant[0].name} is connected to the SAMP hub but does not load tables (no {LOAD})"
+    else:
+        problem = f"no program called {wanted!r} is connected to the SAMP hub"
+    return (
+        f"{problem}; connected: {connected or 'nothing'}. Start TOPCAT, or connect it with "
+        "Interop > Register with Hub; to= names the program"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    path: Path
+    name: str
+    table_id: str
+    sent_as_is: bool
+
+
+def _pack(table: QTable | Table | str | os.PathLike[str], table_id: str | None) -> _Parcel:
+    """Have the table in a VOTable file that other programs of the user can read."""
+    path = Path(table).expanduser().resolve() if isinstance(table, (str, os.PathLike)) else None
+    if path is not None and _is_votable(path):
+        return _Parcel(path, path.stem, table_id or f"astro_cluster:{_hash_of(path)}", sent_as_is=True)
+
+    from astro_cluster.provenance import content_hash
+    from astro_cluster.tables import as_qtable, write
+
+    rows = as_qtable(table)
+    table_id = table_id or f"astro_cluster:{content_hash(rows).removeprefix('sha256:')[:DIGITS]}"
+    name = str(rows.meta.get("name") or (path.stem if path else "astro_cluster"))
+    # A name that depends on the id only: sending again takes no more room. The file is replaced
+    # in one move, so a program that still reads the old one keeps it.
+    file = _outbox() / f"{hashlib.sha256(table_id.encode()).hexdigest()[:DIGITS]}.vot"
+    write(rows, file, overwrite=True)
+    return _Parcel(file, name, table_id, sent_as_is=False)
+
+
+def _is_votable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False  # reading it will say what is wrong
+    return head.lstrip().startswith(b"<") and b"VOTABLE" in head
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+@functools.cache
+def _outbox() -> Path:
+    """Folder that only the user can enter, deleted when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="astro_cluster-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _check(failures: dict[Client, str | None], parcel: _Parcel) -> None:
+    said = [f"{client.name} did not load the table: {text}" for client, text in failures.items() if text]
+    if not said:
+        return
+    loaded = [client.name for client, text in failures.items() if not text]
+    if loaded:
+        said.append(f"loaded by {', '.join(loaded)}")
+    if parcel.sent_as_is:
+        said.append(f"{parcel.path} was sent as it is: to have it written anew, read it and send the table")
+    raise ServiceError("; ".join(said))

@@ -1,0 +1,255 @@
+"""VOTables as TOPCAT, STILTS and the standard want them.
+
+Under `astro_cluster.tables`; knows nothing of records: texts that have to travel with
+the table go out and come back as named INFO elements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from typing import BinaryIO
+
+import numpy as np
+from astropy import units as u
+from astropy.io import votable as astropy_votable
+from astropy.io.misc import yaml
+from astropy.io.votable.exceptions import VOWarning
+from astropy.io.votable.tree import CooSys, Info
+from astropy.table import Column, MaskedColumn, QTable, Table
+
+from astro_cluster.columns import with_info
+from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.mixins import join_mixins, split_mixins
+
+__all__ = ["VERSIONS", "read_votable", "write_votable"]
+
+VERSIONS = ("1.4", "1.5")
+_LAYOUT = "astro_cluster_mixins"
+_MASKED_TEXT = "astro_cluster_masked_text"
+
+# Types that VOTable lacks, and the smallest one that holds all their values.
+_WIDER = {"i1": "i2", "u2": "i4", "u4": "i8", "f2": "f4"}
+
+_COOSYS_OF_FRAME = {"icrs": "ICRS", "fk5": "eq_FK5", "fk4": "eq_FK4", "galactic": "galactic"}
+
+
+def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
+    """Return the column in a type that VOTable has, or say why that cannot be."""
+    kind = column.dtype.str[1:]
+    if column.dtype.kind == "O":
+        data = np.ma.filled(column, "") if isinstance(column, MaskedColumn) else np.asarray(column)
+        if not all(isinstance(item, (str, type(None))) for item in data.ravel()):
+            raise InputError(
+                f"column {name!r} holds Python objects, which no VOTable can; "
+                "turn it into numbers or strings, or leave it out"
+            )
+        flat = ["" if item is None else item for item in data.ravel()]
+        text = np.array(flat, dtype=str).reshape(data.shape)
+        nothing = np.array([item is None for item in data.ravel()]).reshape(data.shape)
+        mask = nothing | np.array(getattr(column, "mask", False))
+        new = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
+    elif kind == "u8":
+        if len(column) and int(np.max(np.ma.filled(column, 0))) > np.iinfo("i8").max:
+            raise InputError(f"column {name!r} has integers above 2**63 - 1, which no VOTable can hold")
+        new = column.astype("i8")
+    elif kind in _WIDER:
+        new = column.astype(_WIDER[kind])
+    else:
+        return column
+    new.info.unit = column.info.unit
+    return with_info(new, column)
+
+
+def _check_unit(name: str, unit: u.UnitBase | None) -> None:
+    if unit is None or isinstance(unit, u.UnrecognizedUnit):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", u.UnitsWarning)
+            unit.to_string("vounit")
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise InputError(
+            f"the unit {unit!r} of column {name!r} cannot be written in a VOTable: {error}; "
+            "convert the column to another unit first"
+        ) from error
+
+
+def _masked_text(table: QTable) -> list[str]:
+    return [
+        name
+        for name in table.colnames
+        if table[name].dtype.kind in "US" and np.any(getattr(table[name], "mask", False))
+    ]
+
+
+def write_votable(
+    table: QTable, file: BinaryIO, *, infos: dict[str, str] | None = None, version: str = "1.4"
+) -> None:
+    """Write a table as a VOTable in BINARY2.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table without Python objects.  SkyCoord and Time columns go out as plain
+        columns and come back.
+    file : binary file
+        Open for writing.
+    infos : dict of str to str, optional
+        INFO elements of the RESOURCE.
+    version : {"1.4", "1.5"}
+        Version of the standard; STILTS 3.4.7 and older report 1.5 as an error.
+
+    Raises
+    ------
+    InputError
+        If a column or its unit cannot be expressed.
+
+    Notes
+    -----
+    VOTable knows neither a masked string (it is the empty one) nor the difference between
+    a NaN and a masked float.  Columns of masked strings are noted, so that `read_votable`
+    masks their empty cells again.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> write_votable(QTable({"id": [1, 2]}), file)
+    >>> read_votable(io.BytesIO(file.getvalue()))[0]["id"].tolist()
+    [1, 2]
+    """
+    if version not in VERSIONS:
+        raise InputError(f"VOTable version {version!r} is not written; give one of {', '.join(VERSIONS)}")
+    plain, layout, frames = split_mixins(table)
+    infos = dict(infos or {})
+    if layout:
+        infos[_LAYOUT] = layout
+    stored = QTable(meta={k: v for k, v in table.meta.items() if k in ("ID", "name", "description")})
+    for name in plain.colnames:
+        _check_unit(name, plain[name].info.unit)
+        stored[name] = _storable(name, plain[name])
+    if masked := _masked_text(stored):
+        infos[_MASKED_TEXT] = yaml.dump(masked)
+        for name in masked:
+            stored.replace_column(name, with_info(stored[name].filled(""), stored[name]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # deprecated units are still valid VOUnits
+        warnings.simplefilter("ignore", VOWarning)  # names that are no XML IDs get an ID of their own
+        tree = astropy_votable.from_table(stored)
+        _complete(tree, version=version, infos=infos, frames=frames)
+        tree.to_xml(file, tabledata_format="binary2")
+
+
+def _complete(
+    tree: astropy_votable.tree.VOTableFile, *, version: str, infos: dict[str, str], frames: dict[str, str]
+) -> None:
+    """Add to astropy's tree what it leaves out, and mend what TOPCAT stumbles over."""
+    tree.version = version
+    resource, element = tree.resources[0], tree.get_first_table()
+    for key, text in infos.items():
+        resource.infos.append(Info(name=key, value=text))
+    for element_field in element.fields:
+        # astropy writes booleans as "bit", on which STILTS and TOPCAT fail in BINARY2.
+        if element_field.datatype == "bit":
+            element_field.datatype = "boolean"
+            element_field._setup({}, None)
+    _refer_to_frames(resource, element, frames, version)
+
+
+def _refer_to_frames(
+    resource: astropy_votable.tree.Resource,
+    element: astropy_votable.tree.TableElement,
+    frames: dict[str, str],
+    version: str,
+) -> None:
+    """Declare the frame of each position, so that other programs know it too."""
+    config = {f"version_1_{minor}_or_later": True for minor in range(1, int(version[2:]) + 1)}
+    for frame in sorted(set(frames.values()) & set(_COOSYS_OF_FRAME)):
+        resource.coordinate_systems.append(CooSys(ID=frame, system=_COOSYS_OF_FRAME[frame], config=config))
+        for element_field in element.fields:
+            if frames.get(element_field.name) == frame:
+                element_field.ref = frame
+
+
+def _mend_units(table: Table) -> None:
+    """Parse the units that are not in the style of the document's version, in any style."""
+    unknown = []
+    for name in table.colnames:
+        unit = table[name].unit
+        if not isinstance(unit, u.UnrecognizedUnit):
+            continue
+        for style in ("vounit", "generic", "cds", "ogip"):
+            with contextlib.suppress(ValueError), warnings.catch_warnings():
+                warnings.simplefilter("ignore", u.UnitsWarning)
+                table[name].unit = u.Unit(str(unit), format=style)
+                break
+        else:
+            unknown.append(f"{name} [{unit}]")
+    if unknown:
+        warnings.warn(
+            f"units that are not understood are kept as text: {', '.join(unknown)}",
+            AstroClusterWarning,
+            stacklevel=2,
+        )
+
+
+def read_votable(
+    source: str | os.PathLike[str] | BinaryIO, *, table: int = 0
+) -> tuple[QTable, dict[str, str]]:
+    """Read one table of a VOTable and the INFO elements that stand with it.
+
+    Parameters
+    ----------
+    source : str, path or binary file
+        What to read, in any serialisation.
+    table : int, optional
+        Number of the table in the document.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        Names rather than IDs are used for the columns, unless names occur twice.
+    infos : dict of str to str
+        The INFO elements by name.
+
+    Raises
+    ------
+    InputError
+        If the document has no such table.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> write_votable(QTable({"ra": [1.0] * u.deg}), file, infos={"note": "simulated"})
+    >>> table, infos = read_votable(io.BytesIO(file.getvalue()))
+    >>> table["ra"].unit, infos["note"]
+    (Unit("deg"), 'simulated')
+    """
+    with warnings.catch_warnings():
+        # Published tables bend the standard in a hundred harmless ways; what cannot be read raises.
+        warnings.simplefilter("ignore", VOWarning)
+        warnings.filterwarnings("ignore", message=".*deprecated in the VOUnit", category=u.UnitsWarning)
+        tree = astropy_votable.parse(source, verify="ignore")
+        elements = list(tree.iter_tables())
+        if not 0 <= table < len(elements):
+            raise InputError(f"the VOTable holds {len(elements)} tables; there is no table number {table}")
+        element = elements[table]
+        names = [element_field.name for element_field in element.fields]
+        plain: Table = element.to_table(use_names_over_ids=len(set(names)) == len(names))
+    infos = {info.name: str(info.value) for res in tree.resources for info in res.infos if info.name}
+    _mend_units(plain)
+    result = QTable(plain, copy=False)
+    for name in result.colnames:
+        (result[name].info.meta or {}).pop("_votable_string_dtype", None)
+    if _MASKED_TEXT in infos:
+        for name in yaml.load(infos.pop(_MASKED_TEXT)):
+            if name in result.colnames and result[name].dtype.kind in "US":
+                text = result[name]
+                masked = MaskedColumn(text, mask=np.asarray(text) == "", copy=False)
+                result.replace_column(name, with_info(masked, text))
+    if _LAYOUT in infos:
+        result = join_mixins(result, infos.pop(_LAYOUT))
+    return result, infos
