@@ -544,6 +544,7 @@ def float_values(column: Any) -> np.ndarray:
 
     Examples
     --------
+    >>> from astropy.table import MaskedColumn
     >>> float_values(MaskedColumn([1, 2], mask=[False, True]))
     array([ 1., nan])
     """

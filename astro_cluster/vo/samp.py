@@ -160,7 +160,7 @@ class _Parcel:
 
 def _pack(table: QTable | Table | str | os.PathLike[str], table_id: str | None) -> _Parcel:
     """Have the table in a VOTable file that other programs of the user can read."""
-    path = Path(table).expanduser().resolve() if isinstance(table, (str, os.PathLike)) else None
+    path = Path(table).resolve() if isinstance(table, (str, os.PathLike)) else None
     if path is not None and _is_votable(path):
         return _Parcel(path, path.stem, table_id or f"astro_cluster:{_hash_of(path)}", sent_as_is=True)
 

@@ -1,0 +1,493 @@
+"""From columns to numbers: the one place where units are taken off.
+
+`Features` says which columns to take and how to treat them; `Features.fit` learns the
+numbers of that treatment from a table; the `FittedFeatures` treat any table alike and go
+into the record, so that a model can be put on new data years later.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from astro_cluster.columns import require
+from astro_cluster.exceptions import InputError
+from astro_cluster.provenance import register_codec
+from astro_cluster.tables import float_values
+
+__all__ = [
+    "MISSING_POLICIES",
+    "SCALES",
+    "FeatureMatrix",
+    "Features",
+    "FittedFeatures",
+    "Scaling",
+    "as_features",
+]
+
+SCALES = ("none", "log", "lognorm", "minmax", "standard", "robust")
+MISSING_POLICIES = ("marginalize", "drop", "median")
+
+Missing = Literal["marginalize", "drop", "median"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatrix:
+    """Numbers without units, and what they stand for.
+
+    Parameters
+    ----------
+    values : (n, d) array of float64
+        Scaled features; NaN where missing, unless filled by the policy ``median``.
+    errors : (n, d) array of float64 or None
+        Standard errors in the same scale.
+    mask : (n, d) array of bool
+        True where the value was missing in the table.
+    usable : (n,) array of bool
+        Rows that a method may be given.
+    names : tuple of str
+        Name of each feature.
+    units : tuple of str
+        Unit that each feature had before scaling; empty if none.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray | None
+    mask: np.ndarray
+    usable: np.ndarray
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How one feature is scaled: ``(f(x) - shift) / factor``.
+
+    ``f(x)`` is x, or ln(x + offset) for the scales log and lognorm.
+
+    Parameters
+    ----------
+    name : str
+        Feature; that of its column, or ``column[i]`` for the i-th value of a vector.
+    column : str
+        Column it is taken from.
+    index : int or None
+        Position within a vector column.
+    unit : str
+        Unit that x is converted to; empty if none.
+    scale : str
+        One of `SCALES`.
+    offset, shift, factor : float
+        Fitted numbers.
+    fill : float
+        Median of the scaled values, for the policy ``median``.
+    """
+
+    name: str
+    column: str
+    index: int | None
+    unit: str
+    scale: str
+    offset: float = 0.0
+    shift: float = 0.0
+    factor: float = 1.0
+    fill: float = 0.0
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Scale values.
+
+        Parameters
+        ----------
+        x : (n,) array
+            Values in ``unit``; NaN stays NaN.
+
+        Returns
+        -------
+        (n,) array
+
+        Raises
+        ------
+        InputError
+            If a value is outside the domain of a logarithm.
+        """
+        if self.scale in ("log", "lognorm"):
+            shifted = x + self.offset
+            bad = np.flatnonzero(shifted <= 0)
+            if bad.size:
+                raise InputError(
+                    f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values are "
+                    f"not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose the scale "
+                    "'minmax', 'standard' or 'robust' for it"
+                )
+            x = np.log(shifted)
+        return (x - self.shift) / self.factor
+
+
+def _smallest_positive(x: np.ndarray, name: str) -> float:
+    """Return a tenth of the smallest non-zero value, which lets zeros into a logarithm."""
+    negative = np.flatnonzero(x < 0)
+    if negative.size:
+        raise InputError(
+            f"feature {name!r} has {negative.size} negative values, the first in row {negative[0]} "
+            f"({x[negative[0]]:g}), which 'lognorm' cannot take; choose 'minmax' or 'standard' for it"
+        )
+    nonzero = x[x > 0]
+    return float(nonzero.min()) / 10 if nonzero.size else 1.0
+
+
+def _fit_scaling(x: np.ndarray, base: Scaling) -> Scaling:
+    """Learn the numbers of a scaling from values, NaN left out."""
+    seen = x[~np.isnan(x)]
+    if seen.size == 0:
+        raise InputError(f"feature {base.name!r} has no value in any row; leave it out")
+    if seen.size > 1 and seen.min() == seen.max():
+        raise InputError(
+            f"feature {base.name!r} is constant ({seen[0]:g} in all {seen.size} rows that have it) and tells "
+            "no row from another; leave it out"
+        )
+    offset = _smallest_positive(x, base.name) if base.scale == "lognorm" else 0.0
+    fitted = Scaling(**{**asdict(base), "offset": offset})
+    y = fitted(x)
+    y_seen = y[~np.isnan(y)]
+    shift, factor = 0.0, 1.0
+    if base.scale in ("lognorm", "minmax"):
+        shift, factor = float(y_seen.min()), float(np.ptp(y_seen))
+    elif base.scale == "standard":
+        shift, factor = float(y_seen.mean()), float(y_seen.std())
+    elif base.scale == "robust":
+        low, shift, high = (float(q) for q in np.percentile(y_seen, [25, 50, 75]))
+        factor = high - low
+    if not factor > 0:
+        raise InputError(
+            f"feature {base.name!r} cannot be put on the scale {base.scale!r}: its spread is zero "
+            "(most values are equal); choose 'minmax' or 'standard' for it"
+        )
+    fill = (float(np.median(y_seen)) - shift) / factor
+    return Scaling(**{**asdict(fitted), "shift": shift, "factor": factor, "fill": fill})
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """A treatment of columns with its numbers: the recipe that the record keeps.
+
+    Parameters
+    ----------
+    scalings : tuple of Scaling
+        One for each feature.
+    missing : {"marginalize", "drop", "median"}
+        What to do with missing values.
+    """
+
+    scalings: tuple[Scaling, ...]
+    missing: Missing
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the table that are used, each once."""
+        return list(dict.fromkeys(scaling.column for scaling in self.scalings))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(scaling.name for scaling in self.scalings)
+
+    def transform(self, table: QTable) -> FeatureMatrix:
+        """Treat a table as the one that was fitted.
+
+        Parameters
+        ----------
+        table : `~astropy.table.QTable`
+            Table of n rows with the same columns, in units that can be converted.
+
+        Returns
+        -------
+        FeatureMatrix
+            n rows in the table's order.
+
+        Raises
+        ------
+        InputError
+            If a column is missing, has a unit that cannot be converted, is not numeric or
+            holds infinite values.
+
+        Examples
+        --------
+        >>> fitted = Features(["x"], scale="minmax").fit(QTable({"x": [0.0, 2.0]}))
+        >>> fitted.transform(QTable({"x": [1.0, 3.0]})).values
+        array([[0.5], [1.5]])
+        """
+        require(table, self.columns)
+        raw = np.column_stack([_numbers(table, s.column, s.index, s.unit) for s in self.scalings])
+        return self._scale(raw)
+
+    def _scale(self, raw: np.ndarray) -> FeatureMatrix:
+        mask = np.isnan(raw)
+        values = np.column_stack([s(raw[:, j]) for j, s in enumerate(self.scalings)])
+        if self.missing == "median":
+            values = np.where(mask, [s.fill for s in self.scalings], values)
+        usable = ~mask.any(axis=1) if self.missing == "drop" else np.ones(len(raw), dtype=bool)
+        return FeatureMatrix(values, None, mask, usable, self.names, tuple(s.unit for s in self.scalings))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain JSON values that `from_plain` takes.
+
+        Returns
+        -------
+        dict
+        """
+        return {"missing": self.missing, "scalings": [asdict(scaling) for scaling in self.scalings]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> FittedFeatures:
+        """Rebuild from plain values, which may come from a file.
+
+        Parameters
+        ----------
+        plain : mapping
+            What `to_plain` gave.
+
+        Returns
+        -------
+        FittedFeatures
+
+        Raises
+        ------
+        InputError
+            If the values are not such a recipe.
+        """
+        try:
+            scalings = tuple(Scaling(**item) for item in plain["scalings"])
+            return cls(scalings, _checked_missing(plain["missing"]))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"the stored recipe of the features is damaged: {error}") from error
+
+
+def _checked_missing(missing: str) -> Missing:
+    if missing not in MISSING_POLICIES:
+        raise InputError(f"missing={missing!r} is not known; give one of {', '.join(MISSING_POLICIES)}")
+    return missing  # type: ignore[return-value]
+
+
+def _shape_of(table: QTable, column: str) -> tuple[int, ...]:
+    return tuple(getattr(table[column], "shape", (len(table),)))[1:]
+
+
+def _numbers(table: QTable, name: str, index: int | None, unit: str | None) -> np.ndarray:
+    """Return a column's numbers in a unit, NaN where masked; or say why they cannot be had."""
+    column = table[name]
+    if not hasattr(column, "dtype") or column.dtype.kind not in "fiub":
+        raise InputError(
+            f"column {name!r} is not numeric (its type is {getattr(column, 'dtype', type(column).__name__)}); "
+            "features are numbers: leave it out or give it codes"
+        )
+    if index is not None:
+        column = column[:, index]
+    own = getattr(column, "unit", None)
+    if unit and own is not None and str(own) != unit:
+        try:
+            column = u.Quantity(float_values(column), own).to(unit)
+        except u.UnitConversionError as error:
+            raise InputError(
+                f"column {name!r} is in {own}, which cannot be converted to {unit}, the unit of the fitted "
+                "feature; convert it, or give the right column"
+            ) from error
+    values = float_values(column)
+    infinite = np.flatnonzero(np.isinf(values))
+    if infinite.size:
+        raise InputError(
+            f"column {name!r} has {infinite.size} infinite values, the first in row {infinite[0]}; mask them "
+            "or set them to NaN if they mean 'not measured'"
+        )
+    return values
+
+
+def _expand(table: QTable, patterns: Sequence[str]) -> list[str]:
+    """Return the columns that names and globs mean, each once, in the order given."""
+    names: list[str] = []
+    for pattern in patterns:
+        if pattern in table.colnames or not any(c in pattern for c in "*?["):
+            require(table, pattern)
+            names.append(pattern)
+            continue
+        found = [name for name in table.colnames if fnmatch.fnmatchcase(name, pattern)]
+        if not found:
+            raise InputError(
+                f"no column matches {pattern!r}. The columns are: {', '.join(table.colnames[:40])}"
+            )
+        names.extend(found)
+    return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which columns to use as features, and how.
+
+    Parameters
+    ----------
+    columns : str or sequence of str
+        Names or patterns (``"var_*"``); a string may hold several, separated by commas.  A
+        column with d values a row gives d features.
+    scale : str or mapping of str to str, optional
+        One of ``"none"``, ``"log"`` (natural logarithm), ``"lognorm"`` (ln(x + smallest
+        non-zero value / 10), then to 0 … 1), ``"minmax"`` (to 0 … 1), ``"standard"`` (mean
+        0, variance 1), ``"robust"`` (median 0, quartile distance 1); or one a name or
+        pattern, the rest as they are.
+    missing : {"marginalize", "drop", "median"}, optional
+        What to do with missing values: integrate them out (only our mixture can), leave the
+        rows out, or put the column's median.  If not given, what suits the method:
+        marginalize for our mixture, drop for others.
+    units : mapping of str to unit, optional
+        Units that columns must be converted to; else each keeps its own.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> import astropy.units as u
+    >>> t = QTable({"pmra": [1.0, 2.0, 3.0] * u.mas / u.yr, "flux": [0.0, 1.0, 100.0] * u.mJy})
+    >>> fitted = Features(["pm*", "flux"], scale={"flux": "lognorm", "pm*": "standard"}).fit(t)
+    >>> fitted.transform(t).units
+    ('mas / yr', 'mJy')
+    """
+
+    columns: str | Sequence[str]
+    scale: str | Mapping[str, str] = "none"
+    missing: Missing | None = None
+    units: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = self.columns.split(",") if isinstance(self.columns, str) else self.columns
+        names = tuple(str(name).strip() for name in given if str(name).strip())
+        if not names:
+            raise InputError("no feature was named: give column names or patterns such as 'var_*'")
+        object.__setattr__(self, "columns", names)
+        scales = [self.scale] if isinstance(self.scale, str) else list(self.scale.values())
+        for scale in scales:
+            if scale not in SCALES:
+                raise InputError(f"scale {scale!r} is not known; give one of {', '.join(SCALES)}")
+        if self.missing is not None:
+            _checked_missing(self.missing)
+
+    def scale_of(self, column: str) -> str:
+        """Return the scale of a column.
+
+        Parameters
+        ----------
+        column : str
+            Name of a column.
+
+        Returns
+        -------
+        str
+            Of a mapping, the entry of that very name, or of the first pattern that fits.
+        """
+        if isinstance(self.scale, str):
+            return self.scale
+        if column in self.scale:
+            return self.scale[column]
+        return next((s for pattern, s in self.scale.items() if fnmatch.fnmatchcase(column, pattern)), "none")
+
+    def fit(self, table: QTable, *, missing: Missing = "marginalize") -> FittedFeatures:
+        """Learn the numbers of the scales from a table.
+
+        Parameters
+        ----------
+        table : `~astropy.table.QTable`
+            Table of n rows.
+        missing : {"marginalize", "drop", "median"}, optional
+            Policy to use if these features name none.
+
+        Returns
+        -------
+        FittedFeatures
+
+        Raises
+        ------
+        InputError
+            If the table has no rows, a column is missing, not numeric, constant, wholly
+            masked or infinite somewhere, a unit cannot be converted, or with the policy
+            ``drop`` no row is left.
+        """
+        if len(table) == 0:
+            raise InputError("the table has no rows; there is nothing to take features from")
+        policy = self.missing or _checked_missing(missing)
+        bases, raw = self._collect(table)
+        if policy == "drop":
+            complete = ~np.isnan(raw).any(axis=1)
+            if not complete.any():
+                holes = np.isnan(raw).sum(axis=0)
+                worst = ", ".join(f"{bases[j].name} ({holes[j]})" for j in np.argsort(-holes)[:5])
+                raise InputError(
+                    f"no row of {len(table)} has all features, so missing='drop' leaves nothing; most values are "
+                    f"missing in {worst}. Leave these out or use missing='marginalize' or 'median'"
+                )
+            # What the method never sees must not shift its scales.
+            raw = np.where(complete[:, np.newaxis], raw, np.nan)
+        fitted = tuple(_fit_scaling(raw[:, j], base) for j, base in enumerate(bases))
+        return FittedFeatures(fitted, policy)
+
+    def _collect(self, table: QTable) -> tuple[list[Scaling], np.ndarray]:
+        bases: list[Scaling] = []
+        columns: list[np.ndarray] = []
+        for name in _expand(table, self.columns):
+            own = getattr(table[name], "unit", None)
+            unit = str(self.units.get(name, own or ""))
+            if name in self.units and own is None:
+                raise InputError(
+                    f"column {name!r} has no unit, but the features ask for {unit}; give it one: "
+                    f"table[{name!r}].unit = …"
+                )
+            shape = _shape_of(table, name)
+            if len(shape) > 1:
+                raise InputError(f"column {name!r} has shape {shape} a row; embed it first (embed)")
+            for index in range(shape[0]) if shape else [None]:
+                feature = name if index is None else f"{name}[{index}]"
+                bases.append(Scaling(feature, name, index, unit, self.scale_of(name)))
+                columns.append(_numbers(table, name, index, unit))
+        return bases, np.column_stack(columns)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for the record.
+
+        Returns
+        -------
+        dict
+        """
+        scale = self.scale if isinstance(self.scale, str) else dict(self.scale)
+        units = {name: str(unit) for name, unit in self.units.items()}
+        return {"columns": list(self.columns), "scale": scale, "missing": self.missing, "units": units}
+
+
+def as_features(features: Features | str | Iterable[str]) -> Features:
+    """Return what a step was given as `Features`.
+
+    Parameters
+    ----------
+    features : Features, str or iterable of str
+        Ready features, or names and patterns to take as they are.
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    InputError
+        If nothing is named.
+
+    Examples
+    --------
+    >>> as_features("hard_*,bb_kt").columns
+    ('hard_*', 'bb_kt')
+    """
+    if isinstance(features, Features):
+        return features
+    return Features(features if isinstance(features, str) else list(features))
+
+
+register_codec("features", Features, Features.to_plain, lambda plain: Features(**plain))

@@ -1,0 +1,200 @@
+"""Missing values are integrated out exactly: against brute force, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from astro_cluster import GaussianMixture
+from astro_cluster.mixture.engine import Data, expect, log_joint, mahalanobis
+from astro_cluster.mixture.parameters import COVARIANCE_TYPES, Parameters, full_covariances, maximize
+
+
+def random_mixture(rng, k, d, kind):
+    a = rng.normal(size=(k, d, d))
+    full = a @ a.transpose(0, 2, 1) + 0.3 * np.eye(d)
+    covariances = {
+        "full": full,
+        "tied": full[0],
+        "diag": np.einsum("kii->ki", full).copy(),
+        "spherical": np.einsum("kii->k", full) / d,
+    }[kind]
+    return Parameters(rng.dirichlet(np.ones(k)), 3 * rng.normal(size=(k, d)), covariances, kind)
+
+
+def holed_rows(rng, n, d, fraction):
+    X = 3 * rng.normal(size=(n, d))
+    X[rng.random((n, d)) < fraction] = np.nan
+    X[0] = np.nan  # nothing observed
+    X[1] = rng.normal(size=d)  # everything
+    return X
+
+
+def brute_force(X, parameters):
+    """Log joint, moments about the old means: one row and one component at a time."""
+    k, d = parameters.means.shape
+    full = full_covariances(parameters)
+    joint, mass = np.empty((len(X), k)), np.zeros(k)
+    first, second = np.zeros((k, d)), np.zeros((k, d, d))
+    for i, x in enumerate(X):
+        o = ~np.isnan(x)
+        for j in range(k):
+            mean, cov = parameters.means[j], full[j]
+            joint[i, j] = np.log(parameters.weights[j])
+            if o.any():
+                joint[i, j] += multivariate_normal.logpdf(x[o], mean[o], cov[np.ix_(o, o)])
+        r = np.exp(joint[i] - logsumexp(joint[i]))
+        for j in range(k):
+            mean, cov = parameters.means[j], full[j]
+            expected, spread = np.zeros(d), cov.copy()
+            if o.any():
+                gain = cov[:, o] @ np.linalg.inv(cov[np.ix_(o, o)])
+                expected = gain @ (x[o] - mean[o])
+                spread = cov - gain @ cov[o, :]
+            mass[j] += r[j]
+            first[j] += r[j] * expected
+            second[j] += r[j] * (np.outer(expected, expected) + spread)
+    return joint, mass, first, second
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9])
+def test_e_step_is_exact(kind, fraction):
+    rng = np.random.default_rng(11)
+    parameters = random_mixture(rng, 3, 6, kind)
+    X = holed_rows(rng, 80, 6, fraction)
+    joint, mass, first, second = brute_force(X, parameters)
+    data = Data(X)
+    np.testing.assert_allclose(log_joint(data, parameters), joint, rtol=1e-9, atol=1e-9)
+    moments = expect(data, parameters)
+    np.testing.assert_allclose(moments.log_likelihood, logsumexp(joint, axis=1).sum(), rtol=1e-10)
+    np.testing.assert_allclose(moments.mass, mass, rtol=1e-9)
+    np.testing.assert_allclose(moments.first, first, rtol=1e-9, atol=1e-9)
+    if parameters.diagonal:
+        second = np.einsum("kii->ki", second)
+    np.testing.assert_allclose(moments.second, second, rtol=1e-9, atol=1e-9)
+
+
+def test_moments_of_parts_add_up():
+    rng = np.random.default_rng(5)
+    parameters = random_mixture(rng, 2, 4, "full")
+    X = holed_rows(rng, 60, 4, 0.3)
+    whole = expect(Data(X), parameters)
+    parts = expect(Data(X[:23]), parameters) + expect(Data(X[23:]), parameters)
+    np.testing.assert_allclose(parts.second, whole.second, rtol=1e-12)
+    assert parts.n_rows == 60
+    np.testing.assert_allclose(
+        maximize(parts, "full", 0).covariances, maximize(whole, "full", 0).covariances, rtol=1e-10
+    )
+
+
+def test_small_chunks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(6)
+    parameters = random_mixture(rng, 2, 5, "full")
+    X = holed_rows(rng, 200, 5, 0.4)
+    whole = expect(Data(X), parameters)
+    monkeypatch.setattr("astro_cluster.mixture.engine._CHUNK_VALUES", 40)
+    pieces = expect(Data(X), parameters)
+    np.testing.assert_allclose(pieces.second, whole.second, rtol=1e-11)
+    np.testing.assert_allclose(log_joint(Data(X), parameters), brute_force(X, parameters)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_a_row_with_nothing_observed_gets_the_weights(kind):
+    rng = np.random.default_rng(2)
+    p = random_mixture(rng, 3, 4, kind)
+    gm = GaussianMixture.from_parameters(p.weights, p.means, p.covariances, covariance_type=kind)
+    X = np.full((1, 4), np.nan)
+    np.testing.assert_allclose(gm.predict_proba(X)[0], p.weights, rtol=1e-14)
+    assert gm.score_samples(X)[0] == pytest.approx(0.0, abs=1e-14)
+    assert gm.tail_probability(X)[0] == 1.0
+
+
+def test_likelihood_never_falls():
+    rng = np.random.default_rng(9)
+    X = holed_rows(rng, 300, 5, 0.25)
+    gm = GaussianMixture(3, random_state=1, tol=1e-5, max_iter=1000, reg_covar=1e-9).fit(X)
+    assert gm.converged_
+    assert (np.diff(gm.lower_bounds_) > -1e-10).all()
+
+
+def test_mahalanobis_in_the_observed_dimensions():
+    p = Parameters(np.ones(1), np.zeros((1, 2)), np.array([[[4.0, 1.0], [1.0, 9.0]]]), "full")
+    found = mahalanobis(Data(np.array([[2.0, np.nan], [np.nan, 3.0], [np.nan, np.nan]])), p)
+    np.testing.assert_allclose(found[:, 0], [1.0, 1.0, 0.0], atol=1e-14)
+
+
+def test_tail_probability_is_uniform_for_members():
+    gm = GaussianMixture.from_parameters([1.0], [[0.0, 0.0, 0.0]], [np.eye(3)])
+    gm.random_state = 3
+    X, _ = gm.sample(4000)
+    X[np.random.default_rng(0).random(X.shape) < 0.3] = np.nan
+    X = X[~np.isnan(X).all(axis=1)]
+    tail = gm.tail_probability(X)
+    # Kolmogorov-Smirnov distance to the uniform distribution
+    assert np.abs(np.sort(tail) - (np.arange(len(tail)) + 0.5) / len(tail)).max() < 0.03
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_order_of_rows_and_columns_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    p = random_mixture(rng, 2, 4, "full")
+    X = holed_rows(rng, 30, 4, 0.3)
+    rows, columns = rng.permutation(30), rng.permutation(4)
+    shuffled = Parameters(p.weights, p.means[:, columns], p.covariances[:, columns][:, :, columns], "full")
+    np.testing.assert_allclose(
+        log_joint(Data(X[rows][:, columns]), shuffled), log_joint(Data(X), p)[rows], rtol=1e-9, atol=1e-9
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_a_column_of_nan_is_the_column_left_out(seed):
+    rng = np.random.default_rng(seed)
+    p = random_mixture(rng, 3, 4, "full")
+    X = holed_rows(rng, 30, 4, 0.2)
+    X[:, 2] = np.nan
+    keep = [0, 1, 3]
+    marginal = Parameters(p.weights, p.means[:, keep], p.covariances[:, keep][:, :, keep], "full")
+    np.testing.assert_allclose(
+        log_joint(Data(X), p), log_joint(Data(X[:, keep]), marginal), rtol=1e-8, atol=1e-8
+    )
+
+
+def test_recovers_a_mixture_from_holes():
+    truth = GaussianMixture.from_parameters(
+        [0.5, 0.5], [[0.0, 0.0, 0.0], [6.0, 0.0, 3.0]], [np.eye(3), np.eye(3) + 0.5]
+    )
+    truth.random_state = 1
+    X, y = truth.sample(3000)
+    X[np.random.default_rng(2).random(X.shape) < 0.3] = np.nan
+    gm = GaussianMixture(2, random_state=0, tol=1e-6, max_iter=500).fit(X)
+    order = np.argsort(gm.means_[:, 0])
+    np.testing.assert_allclose(gm.means_[order], truth.means_, atol=0.15)
+    np.testing.assert_allclose(gm.covariances_[order], truth.covariances_, atol=0.25)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.array([[1.0, np.nan], [2.0, np.nan], [3.0, np.nan]]), "feature 1 has no value"),
+        (np.array([[1.0, np.inf], [2.0, 1.0], [3.0, 1.0]]), "infinity"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(2).fit(X)
+
+
+def test_collapsed_covariance_says_what_to_do():
+    X = np.vstack([np.ones((5, 2)), np.zeros((5, 2))])
+    with pytest.raises(ValueError, match="reg_covar"):
+        GaussianMixture(2, reg_covar=0.0, random_state=0).fit(X)

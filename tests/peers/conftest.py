@@ -1,0 +1,111 @@
+"""Fixtures of real partners."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from astropy import units as u
+from astropy.table import Table
+from pyvo.samp import SAMPIntegratedClient
+from pyvo.samp import conf as samp_conf
+
+from . import programs
+
+
+@pytest.fixture(scope="session")
+def display(require_program: Callable[[str], str]) -> Iterator[str]:
+    """DISPLAY of a virtual screen."""
+    require_program("Xvfb")
+    with programs.xvfb() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def stilts(require_program: Callable[[str], str]) -> Callable[..., str]:
+    """Return a function that runs STILTS and gives what it says."""
+    require_program("stilts")
+    return programs.stilts
+
+
+@pytest.fixture(scope="session")
+def topcat_lock(
+    display: str, require_program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Lock file of the hub of a TOPCAT that runs for the whole session."""
+    require_program("topcat")
+    folder = tmp_path_factory.mktemp("topcat")
+    with programs.topcat(display, folder):
+        yield folder / "samp.lock"
+
+
+@pytest.fixture
+def samp_client() -> Iterator[Callable[..., SAMPIntegratedClient]]:
+    """Return a function that connects a client, pyvo's and not ours, to the hub of a lock file."""
+    connected = []
+
+    def connect(lock: Path, name: str = "tests") -> SAMPIntegratedClient:
+        client = SAMPIntegratedClient(name=name, addr="127.0.0.1")
+        with pytest.MonkeyPatch.context() as patch, samp_conf.set_temp("use_internet", False):
+            patch.setenv("SAMP_HUB", f"std-lockurl:{lock.as_uri()}")
+            client.connect()
+        connected.append(client)
+        return client
+
+    yield connect
+    for client in connected:
+        with contextlib.suppress(ConnectionError):  # the hub has ended first
+            client.disconnect()
+
+
+def read_plainly(votable: bytes) -> Table:
+    """Read a partner's VOTable by astropy alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*deprecated in the VOUnit", category=u.UnitsWarning)  # erg
+        return Table.read(io.BytesIO(votable), format="votable", use_names_over_ids=True)
+
+
+class Topcat:
+    """What a test asks of a running TOPCAT."""
+
+    def __init__(self, client: SAMPIntegratedClient) -> None:
+        self._client = client
+        self.id = programs.wait_for(self._find, 60, "TOPCAT")
+
+    def _find(self) -> str | None:
+        # It registers first, then gives its name, then says what it takes.
+        for identifier in self._client.get_subscribed_clients("table.load.votable"):
+            if self._client.get_metadata(identifier).get("samp.name") == "topcat":
+                return identifier
+        return None
+
+    def call(self, mtype: str, **params: str) -> dict[str, Any]:
+        """Call it and wait for its answer."""
+        return self._client.call_and_wait(self.id, {"samp.mtype": mtype, "samp.params": params}, "30")
+
+    def knows(self, table_id: str) -> bool:
+        """Tell whether it can be told about the table of this id."""
+        return self.call("table.highlight.row", row="0", **{"table-id": table_id})["samp.status"] == "samp.ok"
+
+    def table(self) -> Table | None:
+        """Return the table that it shows, by astropy alone, or None."""
+        answer = self.call("table.get.stil", format="votable")
+        if answer["samp.status"] != "samp.ok":
+            return None
+        with urllib.request.urlopen(answer["samp.result"]["url"], timeout=30) as response:
+            return read_plainly(response.read())
+
+
+@pytest.fixture
+def topcat(
+    topcat_lock: Path, samp_client: Callable[..., SAMPIntegratedClient], monkeypatch: pytest.MonkeyPatch
+) -> Topcat:
+    """A running TOPCAT, whose hub is the user's as far as the package can see."""
+    monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{topcat_lock.as_uri()}")
+    return Topcat(samp_client(topcat_lock))
