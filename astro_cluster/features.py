@@ -121,8 +121,8 @@ class Scaling:
             bad = np.flatnonzero(shifted <= 0)
             if bad.size:
                 raise InputError(
-                    f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values are "
-                    f"not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose the scale "
+                    f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values "
+                    f"are not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose the scale "
                     "'minmax', 'standard' or 'robust' for it"
                 )
             x = np.log(shifted)
@@ -278,12 +278,16 @@ def _shape_of(table: QTable, column: str) -> tuple[int, ...]:
     return tuple(getattr(table[column], "shape", (len(table),)))[1:]
 
 
+def _type_name(column: Any) -> str:
+    return str(getattr(column, "dtype", type(column).__name__))
+
+
 def _numbers(table: QTable, name: str, index: int | None, unit: str | None) -> np.ndarray:
     """Return a column's numbers in a unit, NaN where masked; or say why they cannot be had."""
     column = table[name]
     if not hasattr(column, "dtype") or column.dtype.kind not in "fiub":
         raise InputError(
-            f"column {name!r} is not numeric (its type is {getattr(column, 'dtype', type(column).__name__)}); "
+            f"column {name!r} is not numeric (its type is {_type_name(column)}); "
             "features are numbers: leave it out or give it codes"
         )
     if index is not None:
@@ -423,8 +427,8 @@ class Features:
                 holes = np.isnan(raw).sum(axis=0)
                 worst = ", ".join(f"{bases[j].name} ({holes[j]})" for j in np.argsort(-holes)[:5])
                 raise InputError(
-                    f"no row of {len(table)} has all features, so missing='drop' leaves nothing; most values are "
-                    f"missing in {worst}. Leave these out or use missing='marginalize' or 'median'"
+                    f"no row of {len(table)} has all features, so missing='drop' leaves nothing; most values "
+                    f"are missing in {worst}. Leave these out or use missing='marginalize' or 'median'"
                 )
             # What the method never sees must not shift its scales.
             raw = np.where(complete[:, np.newaxis], raw, np.nan)

@@ -31,6 +31,7 @@ from astro_cluster.exceptions import AstroClusterWarning, InputError
 
 __all__ = [
     "META_KEY",
+    "OMIT",
     "Step",
     "content_hash",
     "decode",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 META_KEY = "astro_cluster"
+OMIT: Any = object()
+"""Value of a parameter in `Step.parameters` that is to be left out of the record."""
+
 ENTRY_POINTS = "astro_cluster.steps"
 _VERSIONS_OF = ("numpy", "astropy", "scipy", "scikit-learn", "astroquery", "pyvo", "torch")
 
@@ -66,7 +70,7 @@ class Step:
     facts : dict
         Further plain facts: the fitted ``recipe`` and ``model``, the ``service`` and so on.
     parameters : dict
-        Parameters to record in place of the caller's (a default resolved, say).
+        Parameters to record in place of the caller's (a default resolved, say), or `OMIT`.
     """
 
     table: QTable
@@ -415,6 +419,7 @@ def step(function: Callable[P, Step]) -> Callable[P, QTable]:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 parameters.update(parameters.pop(name, {}))
         parameters.update(result.parameters)
+        parameters = {name: value for name, value in parameters.items() if value is not OMIT}
         source, out = result.source, result.table
         added, replaced = _columns_changed(source, out)
         before = source if source is not None else out
@@ -526,8 +531,6 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
     """
     if isinstance(table, (str, os.PathLike)):
         table = _find_step("read")(table)
-        # Reading this file is not a step of the story that is told in it.
-        table.meta[META_KEY] = records(table)[:-1] or records(table)
     table = QTable(table, copy=False)
     history = records(table)
     if not history:

@@ -15,8 +15,11 @@ from astro_cluster.features import Features
 __all__ = ["CSC2", "CSC2_12", "RECIPES", "recipe"]
 
 _BANDS = "bhms"
-_LOGNORM = ("theta", "src_area_b", "bb_kt") + tuple(
-    f"var_{what}_{band}" for band in _BANDS for what in ("sigma", "mean", "min", "max")
+_LOGNORM = (
+    "theta",
+    "src_area_b",
+    "bb_kt",
+    *(f"var_{what}_{band}" for band in _BANDS for what in ("sigma", "mean", "min", "max")),
 )
 
 CSC2 = Features(

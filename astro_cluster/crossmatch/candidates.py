@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +21,58 @@ from astro_cluster.crossmatch.reference import LocalReference, RemoteReference
 from astro_cluster.exceptions import InputError
 from astro_cluster.provenance import content_hash
 
-__all__ = ["Pairs", "Sky", "local_sky", "pairs_at_hand", "pairs_of_service", "sky_for_service"]
+__all__ = ["Pairs", "Sky", "find_sky", "pairs_at_hand", "pairs_of_service", "service_request"]
 
 # SIMBAD gives its coordinates at this epoch, whatever the one of the measurement.
 _KNOWN_EPOCHS = {"simbad": 2000.0}
+_NEED_IDENTITY = ("best-remote", "best-symmetric")
+
+
+@dataclass(slots=True)
+class Sky:
+    """A table and where its rows are.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Table of n rows.
+    names : tuple of str
+        Its position columns.
+    coord : (n,) `~astropy.coordinates.SkyCoord`
+        The positions.
+    valid : (n,) array of bool
+        Rows that have one.
+    epoch : float, optional
+        Julian year of the positions, if the caller gave it.
+    """
+
+    table: QTable
+    names: tuple[str, ...]
+    coord: SkyCoord
+    valid: np.ndarray
+    epoch: float | None
 
 
 @dataclass(slots=True)
 class Pairs:
-    """Candidate pairs, and the remote table that they point into.
+    """All pairs within the radius, and the remote table that they point into.
 
-    ``remote`` numbers the remote objects, ``row`` is where an object stands in ``table``.
+    Parameters
+    ----------
+    local, remote : (m,) array of int
+        Row of the local table, and number of the remote object.
+    row : (m,) array of int
+        Where the remote object stands in ``table``.
+    separation : (m,) array of float
+        In arcsec.
+    table : `~astropy.table.QTable`
+        The remote columns to bring.
+    n_remote : float
+        Rows of the whole remote table; infinity if unknown.
+    inputs : list of str
+        Local columns that were used.
+    facts : dict
+        For the record.
     """
 
     local: np.ndarray
@@ -39,55 +81,69 @@ class Pairs:
     separation: np.ndarray
     table: QTable
     n_remote: float
+    inputs: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Sky:
-    """The local positions, ready to be matched."""
+def find_sky(table: QTable, position: str | Sequence[str] | None, epoch: float | None) -> Sky:
+    """Return where the rows of a table are.
 
-    coord: SkyCoord
-    valid: np.ndarray
-    motion: epochs.Motion | None
-    inputs: list[str]
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Table of n rows.
+    position : (str, str) or str, optional
+        As in `~astro_cluster.crossmatch.find_position`.
+    epoch : float, optional
+        Julian year of the positions.
 
+    Returns
+    -------
+    Sky
 
-def local_sky(table: QTable, position: Any, epoch: float | None) -> Sky:
+    Raises
+    ------
+    InputError
+        If the table has no rows, no position columns, or no row with a position.
+
+    Examples
+    --------
+    >>> find_sky(QTable({"ra": [10.0], "dec": [5.0]}), None, None).names
+    ('ra', 'dec')
+    """
     if not len(table):
         raise InputError("the table has no rows: there is nothing to match")
     names = find_position(table, position)
     coord, valid = sky_coord(table, names)
     if not valid.any():
         raise InputError(f"no row has a position: all values of {' and '.join(names)} are masked or NaN")
-    motion = epochs.find_motion(table, epoch)
-    return Sky(coord, valid, motion, [*names, *(motion.columns if motion else ())])
+    return Sky(table, names, coord, valid, epoch)
 
 
-def _epoch_facts(
-    local: epochs.Motion, remote: epochs.Motion, year: float, moved: int, remote_moved: int
-) -> dict:
-    return {
-        "epochs": {
-            "local": local.year,
-            "reference": remote.year,
-            "compared_at": year,
-            "rows_moved": moved,
-            "reference_rows_moved": remote_moved,
-        }
+def _at_one_epoch(
+    local: Sky, remote: Sky | None, remote_epoch: float | None
+) -> tuple[SkyCoord, SkyCoord | None, list[str], list[str], dict[str, Any]]:
+    """Return both lists of positions at one epoch if there is a way, the columns used, and the facts."""
+    there = None if remote is None else remote.coord
+    nothing = (local.coord, there, list(local.names), list(remote.names) if remote else [], {})
+    motion = epochs.find_motion(local.table, local.epoch)
+    other = epochs.find_motion(None if remote is None else remote.table, remote_epoch)
+    year = epochs.meeting_epoch(motion, other)
+    if motion is None or other is None or year is None:
+        return nothing
+    here, moved = epochs.move(local.coord, motion, year)
+    remote_moved = np.zeros(0, dtype=bool)
+    if remote is not None:
+        there, remote_moved = epochs.move(remote.coord, other, year)
+    facts = {
+        "local": motion.year,
+        "reference": other.year,
+        "compared_at": year,
+        "rows_moved": int(moved.sum()),
+        "reference_rows_moved": int(remote_moved.sum()),
     }
-
-
-def _meet(
-    sky: Sky, coord: SkyCoord, remote: epochs.Motion | None
-) -> tuple[SkyCoord, SkyCoord, dict[str, Any]]:
-    """Return both lists of positions at one epoch, if there is a way."""
-    year = epochs.meeting_epoch(sky.motion, remote)
-    if year is None:
-        return sky.coord, coord, {}
-    here, moved = epochs.move(sky.coord, sky.motion, year)
-    there, remote_moved = epochs.move(coord, remote, year)
-    facts = _epoch_facts(sky.motion, remote, year, int(moved.sum()), int(remote_moved.sum()))  # type: ignore[arg-type]
-    return here, there, facts
+    inputs = [*local.names, *motion.columns]
+    return here, there, inputs, [*(remote.names if remote else ()), *other.columns], {"epochs": facts}
 
 
 def _only(table: QTable, names: list[str]) -> QTable:
@@ -98,63 +154,146 @@ def pairs_at_hand(
     sky: Sky,
     target: LocalReference,
     radius: u.Quantity,
+    *,
     columns: list[str] | None,
-    position: Any,
+    position: str | Sequence[str] | None,
     epoch: float | None,
 ) -> Pairs:
+    """Return the pairs of two tables at hand.
+
+    Parameters
+    ----------
+    sky : Sky
+        The local table.
+    target : LocalReference
+        The other one.
+    radius : `~astropy.units.Quantity` [angle]
+        Largest separation.
+    columns : list of str, optional
+        Its columns to bring; all if not given.
+    position : (str, str) or str, optional
+        Its position columns.
+    epoch : float, optional
+        Julian year of its positions.
+
+    Returns
+    -------
+    Pairs
+
+    Raises
+    ------
+    InputError
+        If the reference has no such columns, no rows or no positions.
+
+    Examples
+    --------
+    >>> table = QTable({"ra": [10.0], "dec": [5.0]})
+    >>> pairs = pairs_at_hand(find_sky(table, None, None), LocalReference(table, "itself"), 1 * u.arcsec,
+    ...                       columns=None, position=None, epoch=None)
+    >>> pairs.local, pairs.remote
+    (array([0]), array([0]))
+    """
     table = target.table
-    if not len(table):
-        raise InputError(f"the reference ({target.name}) has no rows: there is nothing to match with")
     brought = table.colnames if columns is None else require(table, columns)
     try:
-        names = find_position(table, position)
-        coord, valid = sky_coord(table, names)
+        remote = find_sky(table, position, epoch)
     except InputError as error:
-        raise InputError(
-            f"in the reference ({target.name}; its columns: reference_position=): {error}"
-        ) from error
-    if not valid.any():
-        raise InputError(f"no row of the reference ({target.name}) has a position in {' and '.join(names)}")
-    motion = epochs.find_motion(table, epoch)
-    here, there, facts = _meet(sky, coord, motion)
-    local, remote, separation = close_pairs(here, there, radius, valid=sky.valid, remote_valid=valid)
-    used = list(dict.fromkeys([*brought, *names, *(motion.columns if motion and facts else ())]))
-    facts["reference"] = {"name": target.name, "rows": len(table), "hash": content_hash(table, used)}
-    return Pairs(
-        local, remote, remote, separation, split_coordinates(_only(table, brought)), len(table), facts
-    )
+        raise InputError(f"in the reference ({target.name}): {error} (here reference_position=)") from error
+    here, there, inputs, used, facts = _at_one_epoch(sky, remote, epoch)
+    i, j, separation = close_pairs(here, there, radius, valid=sky.valid, remote_valid=remote.valid)
+    hashed = list(dict.fromkeys([*brought, *used]))
+    facts["reference"] = {"name": target.name, "rows": len(table), "hash": content_hash(table, hashed)}
+    remote_table = split_coordinates(_only(table, brought))
+    return Pairs(i, j, j, separation, remote_table, len(table), inputs, facts)
 
 
-def sky_for_service(
-    sky: Sky, target: RemoteReference, epoch: float | None
-) -> tuple[SkyCoord, dict[str, Any]]:
-    epoch = _KNOWN_EPOCHS.get(target.name) if epoch is None else epoch
-    if epoch is None or sky.motion is None or sky.motion.pm is None:
-        return sky.coord, {}
-    remote = epochs.Motion(np.array([epoch]), None, ())
-    here, _, facts = _meet(sky, sky.coord[:1], remote)
-    return here, facts
-
-
-def pairs_of_service(
-    coord: SkyCoord,
+def service_request(
     sky: Sky,
     target: RemoteReference,
+    radius: u.Quantity,
+    *,
     find: str,
     columns: list[str] | None,
-    cache: bool,
-    request: dict,
-) -> Pairs:
-    found = cds.fetch_pairs(coord, sky.valid, target.name, cache=cache, **request)
-    table = found.table
-    row = np.arange(len(table), dtype=np.int64) if table.colnames else np.arange(len(found.local))
-    remote = remote_identity(table) if request["selection"] == "all" and len(table) and find != "all" else row
+    epoch: float | None,
+    chunk_rows: int,
+) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    """Return what to ask the CDS for.
+
+    Parameters
+    ----------
+    sky, target, radius, find, columns, epoch, chunk_rows
+        As in `~astro_cluster.crossmatch.crossmatch`, checked.
+
+    Returns
+    -------
+    request : dict
+        Arguments of `~astro_cluster.crossmatch.cds.fetch_pairs`, but for ``cache``.
+    inputs : list of str
+        Local columns that were used.
+    facts : dict
+        For the record.
+
+    Examples
+    --------
+    >>> sky = find_sky(QTable({"ra": [10.0], "dec": [5.0]}), None, None)
+    >>> request, inputs, facts = service_request(sky, RemoteReference("simbad"), 1 * u.arcsec,
+    ...                                          find="each", columns=None, epoch=None, chunk_rows=10)
+    >>> request["selection"]
+    'best'
+    """
+    epoch = _KNOWN_EPOCHS.get(target.name) if epoch is None else epoch
+    coord, _, inputs, _, facts = _at_one_epoch(sky, None, epoch)
+    # Which remote row is which can only be told from all its columns.
+    needs_identity = find in _NEED_IDENTITY
+    request = {
+        "coord": coord,
+        "valid": sky.valid,
+        "reference": target.name,
+        "radius": radius,
+        "columns": None if needs_identity else columns,
+        "selection": "all" if needs_identity or find == "all" else "best",
+        "chunk_rows": chunk_rows,
+    }
+    return request, inputs, facts
+
+
+def pairs_of_service(request: dict[str, Any], *, find: str, columns: list[str] | None, cache: bool) -> Pairs:
+    """Return the pairs that the CDS X-Match service finds.
+
+    Parameters
+    ----------
+    request : dict
+        What `service_request` gives.
+    find : str
+        The find mode.
+    columns : list of str, optional
+        Remote columns to bring; all if not given.
+    cache : bool
+        Whether answers are kept on disk, and kept ones are used.
+
+    Returns
+    -------
+    Pairs
+        ``inputs`` is empty.
+
+    Raises
+    ------
+    InputError
+        If the service has no such columns.
+    ServiceError
+        If it gives no good answer.
+    """
+    found = cds.fetch_pairs(**request, cache=cache)
+    table, n_pairs = found.table, len(found.local)
+    row = np.arange(n_pairs)
+    remote = remote_identity(table) if find in _NEED_IDENTITY and table.colnames else row
     if columns is not None:
         missing = [name for name in columns if name not in table.colnames]
-        if missing and len(found.local):
+        if missing and n_pairs:
             raise InputError(
-                f"{target.name} has no column {', '.join(missing)} at the X-Match service; it has: "
-                f"{', '.join(table.colnames)}"
+                f"{request['reference']} has no column {', '.join(missing)} at the CDS X-Match service. "
+                f"It has: {', '.join(table.colnames)}"
             )
         table = _only(table, [name for name in columns if name in table.colnames])
-    return Pairs(found.local, remote, row, found.separation, table, np.inf, {"service": found.facts})
+    facts = {"service": found.facts}
+    return Pairs(found.local, remote, row, found.separation, table, np.inf, [], facts)

@@ -26,31 +26,45 @@ _PM_UCDS = (
 _PM_NAMES = (("pmra", "pmdec"), ("pmra", "pmde"), ("pm_ra", "pm_dec"), ("pm_ra", "pm_de"))
 _EPOCH_UCDS = ("meta.ref;time.epoch", "time.epoch;meta.ref")
 _PM_UNIT = u.mas / u.yr
+_FIRST_YEAR, _LAST_YEAR = 1500, 2500
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """When the positions of a table hold, and how fast they move.
+    """When the positions of a table hold, and where their motion is written.
 
     Parameters
     ----------
     epoch : (n,) array of float
         Julian year of each position; NaN where unknown.
-    pm : (n, 2) array of float, optional
-        Proper motion in right ascension times cos(declination) and in declination, in
-        mas/yr; NaN where unknown.  None if the table has none.
+    table : `~astropy.table.QTable`, optional
+        The table.
+    pm_columns : tuple of str
+        Its proper motions in right ascension times cos(declination) and in declination;
+        empty if it has none.
     columns : tuple of str
-        Columns that were used.
+        All columns of the table that matter here.
     """
 
     epoch: np.ndarray
-    pm: np.ndarray | None
-    columns: tuple[str, ...]
+    table: QTable | None = None
+    pm_columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def year(self) -> float:
         """The epoch of most rows: the median."""
         return float(np.nanmedian(self.epoch))
+
+    def read(self) -> np.ndarray | None:
+        """Return the proper motions, (n, 2) in mas/yr, NaN where unknown.
+
+        They are read no sooner than they are needed: a column of the same name and
+        another meaning is no reason to stop a match that moves nothing.
+        """
+        if self.table is None or not self.pm_columns:
+            return None
+        return _proper_motion(self.table, self.pm_columns)
 
 
 def julian_year(epoch: Any, *, name: str = "epoch") -> float | None:
@@ -88,7 +102,7 @@ def julian_year(epoch: Any, *, name: str = "epoch") -> float | None:
         raise InputError(
             f"{name}={epoch!r} is no epoch: give a Julian year such as 2016.0, or a Time"
         ) from error
-    if not 1500 <= year <= 2500:
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
         raise InputError(
             f"{name}={year:g} is no year: give a Julian year such as 2016.0, not a (modified) Julian date"
         )
@@ -108,9 +122,8 @@ def _proper_motion(table: QTable, names: Sequence[str]) -> np.ndarray:
     for name in names:
         unit = getattr(table[name], "unit", None)
         if unit is None:
-            warnings.warn(
-                f"column {name!r} has no unit and is taken to be in mas/yr", AstroClusterWarning, stacklevel=6
-            )
+            text = f"column {name!r} has no unit and is taken to be in mas/yr"
+            warnings.warn(text, AstroClusterWarning, stacklevel=6)
             unit = _PM_UNIT
         try:
             parts.append((float_values(table[name]) * u.Unit(unit)).to_value(_PM_UNIT))
@@ -121,13 +134,13 @@ def _proper_motion(table: QTable, names: Sequence[str]) -> np.ndarray:
     return pm
 
 
-def find_motion(table: QTable, epoch: float | None) -> Motion | None:
+def find_motion(table: QTable | None, epoch: float | None) -> Motion | None:
     """Return the epoch and the proper motions of a table.
 
     Parameters
     ----------
-    table : `~astropy.table.QTable`
-        Table of n rows.
+    table : `~astropy.table.QTable` or None
+        Table of n rows; None for one that is not at hand and cannot be moved.
     epoch : float, optional
         Julian year of the positions; if not given, the column ``ref_epoch`` (or the one
         with the UCD ``meta.ref;time.epoch``) tells it, as in Gaia.
@@ -137,33 +150,26 @@ def find_motion(table: QTable, epoch: float | None) -> Motion | None:
     Motion or None
         None if the epoch is not known.
 
-    Warns
-    -----
-    AstroClusterWarning
-        If proper motions have no unit: they are taken to be in mas/yr.
-
     Examples
     --------
     >>> table = QTable({"pmra": [1.0] * u.mas / u.yr, "pmdec": [2.0] * u.mas / u.yr})
-    >>> find_motion(table, 2016.0).pm
+    >>> find_motion(table, 2016.0).read()
     array([[1., 2.]])
     """
-    used: tuple[str, ...] = ()
-    if epoch is not None:
-        years = np.full(len(table), epoch)
-    else:
-        columns = [n for n in table.colnames if n.lower() == "ref_epoch" or ucd_of(table, n) in _EPOCH_UCDS]
-        columns = [n for n in columns if getattr(getattr(table[n], "dtype", None), "kind", "O") in "iuf"]
-        if not columns:
-            return None
-        used = (columns[0],)
-        years = float_values(table[columns[0]])
-        years[~((years >= 1500) & (years <= 2500))] = np.nan
-        if np.isnan(years).all():
-            return None
+    if table is None:
+        return None if epoch is None else Motion(np.array([epoch]))
     names = _motion_columns(table)
-    pm = _proper_motion(table, names) if names else None
-    return Motion(years, pm, used + names)
+    if epoch is not None:
+        return Motion(np.full(len(table), epoch), table, names, names)
+    columns = [n for n in table.colnames if n.lower() == "ref_epoch" or ucd_of(table, n) in _EPOCH_UCDS]
+    columns = [n for n in columns if getattr(getattr(table[n], "dtype", None), "kind", "O") in "iuf"]
+    if not columns:
+        return None
+    years = float_values(table[columns[0]])
+    years[~((years >= _FIRST_YEAR) & (years <= _LAST_YEAR))] = np.nan
+    if np.isnan(years).all():
+        return None
+    return Motion(years, table, names, (columns[0], *names))
 
 
 def meeting_epoch(local: Motion | None, remote: Motion | None) -> float | None:
@@ -184,17 +190,16 @@ def meeting_epoch(local: Motion | None, remote: Motion | None) -> float | None:
 
     Examples
     --------
-    >>> gaia = Motion(np.array([2016.0]), np.array([[5.0, 5.0]]), ())
-    >>> old = Motion(np.array([1991.25]), None, ())
-    >>> meeting_epoch(gaia, old), meeting_epoch(old, gaia)
-    (1991.25, 1991.25)
+    >>> gaia = QTable({"ref_epoch": [2016.0], "pmra": [5.0], "pmdec": [5.0]})
+    >>> meeting_epoch(find_motion(gaia, None), find_motion(None, 2000.0))
+    2000.0
     """
-    if local is None or remote is None or (local.pm is None and remote.pm is None):
+    if local is None or remote is None or not (local.pm_columns or remote.pm_columns):
         return None
     years = np.concatenate([local.epoch, remote.epoch])
     if np.nanmax(years) == np.nanmin(years):
         return None
-    return remote.year if local.pm is not None else local.year
+    return remote.year if local.pm_columns else local.year
 
 
 def move(coord: SkyCoord, motion: Motion | None, year: float) -> tuple[SkyCoord, np.ndarray]:
@@ -216,6 +221,16 @@ def move(coord: SkyCoord, motion: Motion | None, year: float) -> tuple[SkyCoord,
     moved : (n,) array of bool
         Rows that were moved.
 
+    Raises
+    ------
+    InputError
+        If the unit of a proper motion is not that of one.
+
+    Warns
+    -----
+    AstroClusterWarning
+        If proper motions have no unit: they are taken to be in mas/yr.
+
     Notes
     -----
     The rigorous transformation for stars without radial velocity, ESA (1997), The Hipparcos
@@ -224,16 +239,18 @@ def move(coord: SkyCoord, motion: Motion | None, year: float) -> tuple[SkyCoord,
 
     Examples
     --------
-    >>> motion = Motion(np.array([2000.0]), np.array([[0.0, 3600.0e3]]), ())
+    >>> fast = QTable({"pmra": [0.0] * u.mas / u.yr, "pmdec": [3600.0] * u.arcsec / u.yr})
+    >>> motion = find_motion(fast, 2000.0)
     >>> move(SkyCoord([10.0] * u.deg, [0.0] * u.deg), motion, 2001.0)[0].dec.round(3)
     <Latitude [1.] deg>
     """
     coord = coord.icrs
-    if motion is None or motion.pm is None:
+    pm = None if motion is None else motion.read()
+    if motion is None or pm is None:
         return coord, np.zeros(coord.shape, dtype=bool)
     years = year - motion.epoch
-    moved = np.isfinite(years) & (years != 0) & np.isfinite(motion.pm).all(axis=1)
-    shift = np.where(moved[:, None], motion.pm * years[:, None], 0.0) * u.mas.to(u.rad)
+    moved = np.isfinite(years) & (years != 0) & np.isfinite(pm).all(axis=1)
+    shift = np.where(moved[:, None], pm * years[:, None], 0.0) * u.mas.to(u.rad)
     ra, dec = coord.ra.rad, coord.dec.rad
     east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=1)
     north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=1)

@@ -16,11 +16,10 @@ from astro_cluster.config import conf
 from astro_cluster.crossmatch import cds, epochs
 from astro_cluster.crossmatch.candidates import (
     Pairs,
-    Sky,
-    local_sky,
+    find_sky,
     pairs_at_hand,
     pairs_of_service,
-    sky_for_service,
+    service_request,
 )
 from astro_cluster.crossmatch.find import check_mode, keeps_rows, select_pairs
 from astro_cluster.crossmatch.join import check_separation, join, output_names
@@ -54,23 +53,8 @@ def _column_list(columns: Sequence[str] | None) -> list[str] | None:
     return [columns] if isinstance(columns, str) else None if columns is None else list(columns)
 
 
-def _warn_of_doubt(
-    pairs: Pairs, sky: Sky, where: str, radius: u.Quantity, epochs_given: bool, inputs: Sequence[str]
-) -> None:
-    if epochs_given and "epochs" not in pairs.facts:
-        warnings.warn(
-            "two epochs were given and no position was moved: there are no proper motions (columns pmra and "
-            "pmdec, or UCD pos.pm;pos.eq.ra and pos.pm;pos.eq.dec), or the epochs are the same",
-            AstroClusterWarning,
-            stacklevel=4,
-        )
-    if not len(pairs.local):
-        warnings.warn(
-            f"no row has a counterpart within {radius} in {where}: are {' and '.join(inputs)} the right "
-            "columns, in degrees, and is the radius large enough?",
-            AstroClusterWarning,
-            stacklevel=4,
-        )
+def _warn(message: str) -> None:
+    warnings.warn(message, AstroClusterWarning, stacklevel=4)
 
 
 def _assemble(source: QTable, pairs: Pairs, find: str, suffix: str, separation: str, where: str) -> QTable:
@@ -199,35 +183,39 @@ def crossmatch(
     source = as_qtable(table)
     check_separation(source, separation, overwrite=overwrite)
     target = find_reference(reference, via)
-    sky = local_sky(source, position, year)
+    sky = find_sky(source, position, year)
     if isinstance(target, LocalReference):
         if get_query_payload:
             raise InputError("get_query_payload shows a request to the CDS; a match at hand sends none")
-        pairs = pairs_at_hand(sky, target, radius, wanted, reference_position, reference_year)
+        pairs = pairs_at_hand(
+            sky, target, radius, columns=wanted, position=reference_position, epoch=reference_year
+        )
     else:
         if reference_position is not None:
             raise InputError(
                 f"the service knows the positions of {target.name}: leave reference_position out"
             )
-        # Which remote row is which can only be told from all its columns.
-        needs_identity = find in ("best-remote", "best-symmetric")
-        coord, facts = sky_for_service(sky, target, reference_year)
-        request = {
-            "radius": radius,
-            "columns": None if needs_identity else wanted,
-            "selection": "all" if needs_identity or find == "all" else "best",
-            "chunk_rows": chunk_rows,
-        }
+        request, inputs, facts = service_request(
+            sky, target, radius, find=find, columns=wanted, epoch=reference_year, chunk_rows=chunk_rows
+        )
         if get_query_payload:
-            return cds.first_question(coord, sky.valid, target.name, **request)  # type: ignore[return-value]
-        pairs = pairs_of_service(coord, sky, target, find, wanted, cache, request)
+            return cds.first_question(**request)  # type: ignore[return-value]
+        pairs = pairs_of_service(request, find=find, columns=wanted, cache=cache)
+        pairs.inputs = inputs
         pairs.facts.update(facts)
-    _warn_of_doubt(
-        pairs, sky, target.name, radius, year is not None and reference_year is not None, sky.inputs[:2]
-    )
+    if None not in (year, reference_year) and year != reference_year and "epochs" not in pairs.facts:
+        _warn(
+            "two epochs were given and no position was moved: there are no proper motions (columns pmra and "
+            "pmdec, or UCD pos.pm;pos.eq.ra and pos.pm;pos.eq.dec)"
+        )
+    if not len(pairs.local):
+        _warn(
+            f"no row has a counterpart within {radius} in {target.name}: are {' and '.join(sky.names)} the "
+            "right columns, in degrees, and is the radius large enough?"
+        )
     out = _assemble(source, pairs, find, suffix, separation, target.name)
     facts = {"pairs_within_radius": len(pairs.local), **pairs.facts}
     if not keeps_rows(find):
         facts["row_order"] = "changed"
     parameters = {"epoch": year, "reference_epoch": reference_year}
-    return Step(out, source=source, inputs=sky.inputs, facts=facts, parameters=parameters)
+    return Step(out, source=source, inputs=pairs.inputs, facts=facts, parameters=parameters)

@@ -191,8 +191,8 @@ class Service(XMatchClass):
         again = f" It asks to wait {pause:.0f} s." if pause > conf.timeout else ""
         raise ServiceError(
             f"{_NAME} did not answer for {where}, after {conf.retries - tries_left + 1} tries: "
-            f"{reason}.{again} Run the same match again later: answers that came already are kept in the cache "
-            "and not asked again",
+            f"{reason}.{again} Run the same match again later: answers that came already are kept "
+            "in the cache and not asked again",
             url=self.URL,
         )
 

@@ -10,6 +10,8 @@ import os
 import shutil
 import tempfile
 import time
+import unicodedata
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +30,6 @@ EVERYBODY = "all"
 ALIASES = {"ds9": "saoimageds9"}
 POLL = 0.25  # seconds between two looks at who has come to a hub of ours
 HEAD = 4096  # bytes in which a VOTable shows its root element
-DIGITS = 32  # of a SHA-256: enough to tell tables apart
 
 
 def send(
@@ -53,9 +54,10 @@ def send(
         VOTables, one after the other. Every program of that name gets the table.
     name : str, optional
         What the program calls the table; by default ``meta["name"]`` or the name of the file.
+        SAMP knows ASCII only: accents are taken off, other characters become ``?``.
     table_id : str, optional
-        What further messages call the table. By default it comes from the content, so that
-        the same table has the same id in every program that it is sent to.
+        What further messages call the table, in ASCII; a new id by default. TOPCAT refuses an
+        id that it has had before.
     timeout : `~astropy.units.Quantity` [time] or float, optional
         Longest wait for one program, in seconds if it has no unit.
     start_hub : bool, optional
@@ -87,18 +89,23 @@ def send(
     >>> import astro_cluster as ac
     >>> cat = ac.simulate.chandra(200, random_state=1)
     >>> ac.send(cat, to="topcat")  # doctest: +SKIP
-    'astro_cluster:0f3b…'
+    'astro_cluster:9d4c…'
     """
     seconds = _seconds(timeout)
     wanted = _wanted(to)
+    table_id = _table_id(table_id)
     with connect(seconds, start=start_hub) as hub:
         hub.declare("astro_cluster", "Groups in astronomical tables")
         clients = _receivers(hub, wanted, wait=seconds if start_hub else 0.0)
         parcel = _pack(table, table_id)
-        params = {"url": parcel.path.as_uri(), "table-id": parcel.table_id, "name": name or parcel.name}
+        params = {
+            "url": parcel.path.as_uri(),
+            "table-id": table_id,
+            "name": _ascii(str(name or parcel.name)),
+        }
         failures = {client: hub.call(client, LOAD, params, seconds) for client in clients}
     _check(failures, parcel)
-    return parcel.table_id
+    return table_id
 
 
 def _seconds(timeout: Quantity | float) -> float:
@@ -118,6 +125,22 @@ def _wanted(to: str) -> str:
         raise InputError(f"to={to!r} is not the name of a program: give 'topcat', another name, or 'all'")
     wanted = to.strip().casefold()
     return ALIASES.get(wanted, wanted)
+
+
+def _table_id(given: str | None) -> str:
+    if given is None:
+        return f"astro_cluster:{uuid.uuid4()}"
+    if not (isinstance(given, str) and given and given == _ascii(given)):
+        raise InputError(
+            f"table_id={given!r} is not a text of printable ASCII characters, all that SAMP allows"
+        )
+    return given
+
+
+def _ascii(text: str) -> str:
+    """Return the nearest text that SAMP allows: a hub refuses a call with any other character."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)
 
 
 def _receivers(hub: HubConnection, wanted: str, *, wait: float) -> list[Client]:
@@ -154,27 +177,24 @@ def _nobody(wanted: str, clients: list[Client], meant: list[Client]) -> str:
 class _Parcel:
     path: Path
     name: str
-    table_id: str
     sent_as_is: bool
 
 
-def _pack(table: QTable | Table | str | os.PathLike[str], table_id: str | None) -> _Parcel:
+def _pack(table: QTable | Table | str | os.PathLike[str], table_id: str) -> _Parcel:
     """Have the table in a VOTable file that other programs of the user can read."""
     path = Path(table).resolve() if isinstance(table, (str, os.PathLike)) else None
     if path is not None and _is_votable(path):
-        return _Parcel(path, path.stem, table_id or f"astro_cluster:{_hash_of(path)}", sent_as_is=True)
+        return _Parcel(path, path.stem, sent_as_is=True)
 
-    from astro_cluster.provenance import content_hash
     from astro_cluster.tables import as_qtable, write
 
     rows = as_qtable(table)
-    table_id = table_id or f"astro_cluster:{content_hash(rows).removeprefix('sha256:')[:DIGITS]}"
     name = str(rows.meta.get("name") or (path.stem if path else "astro_cluster"))
-    # A name that depends on the id only: sending again takes no more room. The file is replaced
-    # in one move, so a program that still reads the old one keeps it.
-    file = _outbox() / f"{hashlib.sha256(table_id.encode()).hexdigest()[:DIGITS]}.vot"
+    # Under an id that is used again the file is replaced in one move, so that a program that
+    # still reads the old one keeps it.
+    file = _outbox() / f"{hashlib.sha256(table_id.encode()).hexdigest()}.vot"
     write(rows, file, overwrite=True)
-    return _Parcel(file, name, table_id, sent_as_is=False)
+    return _Parcel(file, name, sent_as_is=False)
 
 
 def _is_votable(path: Path) -> bool:
@@ -184,11 +204,6 @@ def _is_votable(path: Path) -> bool:
     except OSError:
         return False  # reading it will say what is wrong
     return head.lstrip().startswith(b"<") and b"VOTABLE" in head
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 @functools.cache

@@ -51,6 +51,7 @@ def _flags_and_words(table: QTable, rng: np.random.Generator) -> None:
     table["word"] = [f"HD {i} <&\"'>" for i in range(rows)]
     table["name η π"] = [f"η Tau {i} – 昴" for i in range(rows)]
     table["masked_word"] = MaskedColumn([f"λ{i}" for i in range(rows)], mask=rng.random(rows) < 0.3)
+    table["letter"] = rng.choice(["G", "η"], rows)
     table["empty_word"] = np.full(rows, "", dtype="U3")
 
 

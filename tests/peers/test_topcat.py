@@ -45,20 +45,27 @@ def test_by_the_usual_name(topcat):
 
 
 def test_its_id_is_the_one_that_topcat_uses(topcat):
-    ac.send(small(4), table_id="η 1")
-    programs.wait_for(lambda: topcat.knows("η 1"), 10, "the table in TOPCAT")
-    answer = topcat.call("table.select.rowList", **{"table-id": "η 1", "row-list": ["1", "3"]})
+    ac.send(small(4), table_id="my 1")
+    programs.wait_for(lambda: topcat.knows("my 1"), 10, "the table in TOPCAT")
+    answer = topcat.call("table.select.rowList", **{"table-id": "my 1", "row-list": ["1", "3"]})
     assert answer["samp.status"] == "samp.ok"
+
+
+def test_an_id_that_it_has_had_before(topcat):
+    ac.send(small(), table_id="twice")
+    with pytest.raises(ac.ServiceError, match="topcat did not load the table: Duplicate table-id"):
+        ac.send(small(), table_id="twice")
+
+
+def test_the_same_table_again(topcat):
+    table = small()
+    for _ in range(2):
+        assert_same(held(topcat, ac.send(table, name="Pléiades η")), table)
 
 
 def test_a_table_without_rows(topcat):
     table = awkward_table()[:0]
-    try:
-        table_id = ac.send(table)
-    except ac.ServiceError as error:
-        assert "no rows" in str(error)
-    else:
-        assert topcat.knows(table_id) or True
+    assert_same(held(topcat, ac.send(table)), table)
 
 
 def test_a_file_as_it_is(topcat, tmp_path):
@@ -76,7 +83,9 @@ def test_a_fits_file_is_written_anew(topcat, tmp_path):
 def test_a_broken_file(topcat, tmp_path):
     path = ac.write(small(), tmp_path / "cut.vot")
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ac.ServiceError, match=r"topcat did not load the table: .+; .*cut\.vot was sent as it is"):
+    with pytest.raises(
+        ac.ServiceError, match=r"topcat did not load the table: .+; .*cut\.vot was sent as it is"
+    ):
         ac.send(path)
 
 

@@ -74,19 +74,33 @@ def test_nothing_listens(receiver, table, monkeypatch):
     assert bound == []
 
 
-def test_the_same_content_has_the_same_id(receiver, table):
+def test_every_send_has_its_own_id(receiver, table):
+    """TOPCAT refuses an id that it has had before."""
     topcat = receiver("topcat")
-    first, second = send(table), send(table.copy())
-    other = send(table[:4])
-    assert first == second != other
-    assert re.fullmatch(r"astro_cluster:[0-9a-f]{32}", first)
-    assert topcat.received[0]["url"] == topcat.received[1]["url"] != topcat.received[2]["url"]
+    ids = {send(table), send(table)}
+    assert len(ids) == 2
+    assert all(re.fullmatch(r"astro_cluster:[0-9a-f-]{36}", table_id) for table_id in ids)
+    assert topcat.received[0]["url"] != topcat.received[1]["url"]
 
 
 def test_a_given_id_is_kept(receiver, table):
     topcat = receiver("topcat")
-    assert send(table, table_id="../χ 1") == "../χ 1"
-    assert topcat.received[0]["table-id"] == "../χ 1"
+    assert send(table, table_id="../my 1") == send(table[:2], table_id="../my 1") == "../my 1"
+    assert topcat.received[0] == topcat.received[1]
+    assert topcat.files[0] != topcat.files[1]
+
+
+@pytest.mark.parametrize("table_id", ["", "χ", "a\x00b", 3])
+def test_an_id_that_is_none(table, table_id):
+    with pytest.raises(ac.InputError, match="table_id="):
+        send(table, table_id=table_id)
+
+
+def test_a_name_in_the_characters_of_samp(receiver, table):
+    """TOPCAT's hub refuses a call with others."""
+    topcat = receiver("topcat")
+    send(table, name="Pléiades\nη λ ①")
+    assert topcat.received[0]["name"] == "Pleiades?? ? 1"
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -108,8 +122,9 @@ def test_a_votable_is_sent_as_it_is(receiver, table, tmp_path):
     folder = tmp_path / "my tables ä%20"
     folder.mkdir()
     path = ac.write(table, folder / "a b.vot")
-    first, second = send(path), send(str(path))
-    assert first == second
+    send(path)
+    send(str(path))
+    assert topcat.received[0]["url"] == topcat.received[1]["url"]
     assert topcat.received[0]["name"] == "a b"
     assert topcat.files[0] == path.read_bytes()
     assert path_of(topcat.received[0]["url"]) == path

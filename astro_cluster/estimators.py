@@ -1,0 +1,141 @@
+"""Clusterers by name, and how the record keeps them."""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+from sklearn.mixture import BayesianGaussianMixture
+from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
+from sklearn.utils.discovery import all_estimators
+
+from astro_cluster.exceptions import InputError
+from astro_cluster.features import Missing
+from astro_cluster.mixture import GaussianMixture
+from astro_cluster.provenance import register_codec
+
+__all__ = ["default_missing", "known_estimators", "make_estimator"]
+
+
+def known_estimators() -> dict[str, type[BaseEstimator]]:
+    """Return the classes that may be named, here and in a record, by lower-case name.
+
+    Returns
+    -------
+    dict of str to type
+
+    Examples
+    --------
+    >>> known_estimators()["dbscan"].__name__
+    'DBSCAN'
+    """
+    found = {name.lower(): cls for name, cls in all_estimators(type_filter="cluster")}
+    found["bayesiangaussianmixture"] = BayesianGaussianMixture
+    found["sklearn.gaussianmixture"] = SklearnGaussianMixture
+    return found | dict.fromkeys(("gmm", "gaussianmixture"), GaussianMixture)
+
+
+def make_estimator(
+    estimator: BaseEstimator | str, *, random_state: int | None = None, **parameters: Any
+) -> BaseEstimator:
+    """Return an unfitted estimator of one's own.
+
+    Parameters
+    ----------
+    estimator : estimator or str
+        An instance, which is copied, or a name.
+    random_state : int, optional
+        Seed, if the method takes one; drawn if neither this nor the estimator has any.
+    **parameters
+        Parameters, if a name is given.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    InputError
+        If the name or a parameter is unknown, or the object is no clusterer.
+
+    Examples
+    --------
+    >>> make_estimator("kmeans", n_clusters=3, random_state=1)
+    KMeans(n_clusters=3, random_state=1)
+    """
+    if isinstance(estimator, str):
+        made = _by_name(estimator, parameters)
+    elif isinstance(estimator, type):
+        raise InputError(f"{estimator.__name__} is a class; give an instance: {estimator.__name__}(…)")
+    elif not (hasattr(estimator, "fit_predict") and hasattr(estimator, "get_params")):
+        raise InputError(
+            f"a {type(estimator).__name__} is no clusterer: it lacks fit_predict or get_params; give our "
+            "GaussianMixture, a scikit-learn clusterer or the name of one"
+        )
+    elif parameters:
+        raise InputError(
+            f"unknown arguments {', '.join(parameters)}; parameters of an estimator that is given as an "
+            "object are set on the object"
+        )
+    else:
+        made = clone(estimator)
+    if "random_state" in made.get_params():
+        if random_state is not None:
+            made.set_params(random_state=random_state)
+        elif made.random_state is None:
+            made.set_params(random_state=secrets.randbelow(2**31))  # on record, so it can be repeated
+    return made
+
+
+def _by_name(name: str, parameters: dict[str, Any]) -> BaseEstimator:
+    known = known_estimators()
+    if name.lower() not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"there is no method {name!r}{hint} The methods are: {', '.join(sorted(known))}")
+    cls = known[name.lower()]
+    allowed = list(cls().get_params())
+    for parameter in parameters:
+        if parameter not in allowed:
+            near = difflib.get_close_matches(parameter, allowed, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{cls.__name__} has no parameter {parameter!r}{hint} It has: {', '.join(allowed)}"
+            )
+    return cls(**parameters)
+
+
+def default_missing(estimator: BaseEstimator) -> Missing:
+    """Return what suits a method when nothing is said about missing values.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any clusterer.
+
+    Returns
+    -------
+    {"marginalize", "drop"}
+
+    Examples
+    --------
+    >>> default_missing(GaussianMixture())
+    'marginalize'
+    """
+    return "marginalize" if isinstance(estimator, GaussianMixture) else "drop"
+
+
+def _to_plain(estimator: BaseEstimator) -> dict[str, Any]:
+    cls = type(estimator)
+    name = "sklearn.GaussianMixture" if cls is SklearnGaussianMixture else cls.__name__
+    return {"name": name, "params": estimator.get_params(deep=False)}
+
+
+def _from_plain(plain: dict[str, Any]) -> BaseEstimator:
+    # Only known classes are ever made: a file must not choose what is run.
+    return _by_name(plain["name"], plain["params"])
+
+
+register_codec("estimator", BaseEstimator, _to_plain, _from_plain)
