@@ -44,13 +44,18 @@ class ColumnSpec:
         One sentence; words in braces are filled in by `add_column`.
     unit : str, optional
         Unit in which the column is stored.
+    form : str, optional
+        How its values are shown.
     """
 
     pattern: str
     ucd: str
     description: str
     unit: str | None = None
+    form: str | None = None
 
+
+_RATIO = "meta.number;arith.ratio"
 
 REGISTRY: dict[str, ColumnSpec] = {
     "source_file": ColumnSpec("source_file", "meta.file", "File that the row was read from"),
@@ -77,6 +82,45 @@ REGISTRY: dict[str, ColumnSpec] = {
         "Angular separation from the matched object in {reference}",
         "arcsec",
     ),
+    # Summaries of clusters
+    "cluster_of": ColumnSpec("cluster", "meta.code.class", "Cluster label of {column}"),
+    "type": ColumnSpec("type", "src.class", "Type from the column {column}"),
+    "count": ColumnSpec("count", "meta.number", "Number of rows"),
+    "fraction": ColumnSpec("fraction", _RATIO, "Share of all rows", form=".4f"),
+    "fraction_of_cluster": ColumnSpec(
+        "fraction_of_cluster", _RATIO, "Share of the cluster's rows", form=".4f"
+    ),
+    "fraction_of_type": ColumnSpec("fraction_of_type", _RATIO, "Share of the type's rows", form=".4f"),
+    "mean_prob": ColumnSpec(
+        "mean_prob_{index}", "stat.probability;stat.mean", "Mean of {column}", form=".6g"
+    ),
+    "enrichment": ColumnSpec(
+        "enrichment", _RATIO, "Share of the cluster over share of the whole sample", form=".3f"
+    ),
+    "p_value": ColumnSpec(
+        "p_value", "stat.probability", "Hypergeometric chance of as many or more", form=".3g"
+    ),
+    "fdr": ColumnSpec(
+        "fdr", "stat.probability", "p_value adjusted for all pairs (Benjamini-Hochberg)", form=".3g"
+    ),
+    "good": ColumnSpec("good", "meta.number", "Rows without {value} in {column}"),
+    "bad": ColumnSpec("bad", "meta.number", "Rows with {value} in {column}"),
+    "size": ColumnSpec("size", "meta.number", "Rows with a label"),
+    "bad_fraction": ColumnSpec("bad_fraction", _RATIO, "Share of bad rows", form=".4f"),
+    "in_region": ColumnSpec("in_region", "meta.code.qual", "Share of bad rows at least {threshold}"),
+    "inspected_fraction": ColumnSpec(
+        "inspected_fraction", _RATIO, "Share of rows in this cluster and all above", form=".4f"
+    ),
+    "recall": ColumnSpec("recall", _RATIO, "Share of the bad rows in this cluster and all above", form=".4f"),
+    "precision": ColumnSpec(
+        "precision", _RATIO, "Share of bad among the rows of this cluster and all above", form=".4f"
+    ),
+    "lift": ColumnSpec("lift", _RATIO, "Precision over the share of bad rows in the sample", form=".3f"),
+    # A mixture as a table
+    "component": ColumnSpec("component", "meta.number", "Number of the cluster"),
+    "weight": ColumnSpec("weight", "stat.weight", "Mixing weight"),
+    "mean": ColumnSpec("mean", "stat.param;stat.mean", "Mean in scaled features: {features}"),
+    "covariance": ColumnSpec("covariance", "stat.covariance", "Covariance in scaled features: {features}"),
 }
 
 
@@ -215,7 +259,6 @@ def add_column(
     spec = REGISTRY[key]
     name = name or column_name(key, prefix=prefix, index=index)
     description = spec.description.format(index=index, **words)
-    meta = {"ucd": spec.ucd}
     masked = mask is not None and bool(np.any(mask))
     if spec.unit is not None:
         column = u.Quantity(data, spec.unit)
@@ -232,7 +275,8 @@ def add_column(
         table.remove_column(name)
     table[name] = column
     table[name].info.description = description
-    table[name].info.meta = meta
+    table[name].info.meta = {"ucd": spec.ucd}
+    table[name].info.format = spec.form
     return name
 
 

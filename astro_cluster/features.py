@@ -122,7 +122,7 @@ class Scaling:
             if bad.size:
                 raise InputError(
                     f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values "
-                    f"are not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose the scale "
+                    f"are not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose "
                     "'minmax', 'standard' or 'robust' for it"
                 )
             x = np.log(shifted)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from astropy.table import Column, QTable
+from astropy.table import QTable
 from sklearn.base import BaseEstimator
 
 from astro_cluster import provenance
+from astro_cluster.columns import add_column
 from astro_cluster.exceptions import InputError
 from astro_cluster.mixture import GaussianMixture
 from astro_cluster.mixture.parameters import Parameters, full_covariances
@@ -165,26 +166,16 @@ def to_table(stored: dict[str, Any]) -> QTable:
     """
     model, table = stored["model"], QTable()
     means = np.array(model["means"] if model["kind"] == "GaussianMixture" else model["centers"], dtype=float)
-    table["component"] = Column(
-        np.arange(len(means), dtype=np.int32),
-        description="Number of the cluster",
-        meta={"ucd": "meta.number"},
-    )
-    if model["kind"] == "GaussianMixture":
-        table["weight"] = Column(model["weights"], description="Mixing weight", meta={"ucd": "stat.weight"})
     features = ", ".join(model["features"])
-    table["mean"] = Column(
-        means, description=f"Mean in scaled features: {features}", meta={"ucd": "stat.mean;stat.param"}
-    )
+    add_column(table, "component", np.arange(len(means), dtype=np.int32))
+    if model["kind"] == "GaussianMixture":
+        add_column(table, "weight", model["weights"])
+    add_column(table, "mean", means, features=features)
     if model["kind"] == "GaussianMixture":
         parameters = Parameters(
             np.array(model["weights"]), means, np.array(model["covariances"]), model["covariance_type"]
         )
-        table["covariance"] = Column(
-            np.array(full_covariances(parameters)),
-            description="Covariance in scaled features",
-            meta={"ucd": "stat.covariance"},
-        )
+        add_column(table, "covariance", np.array(full_covariances(parameters)), features=features)
     table.meta[TABLE_KEY] = {
         "kind": model["kind"],
         "covariance_type": model.get("covariance_type"),

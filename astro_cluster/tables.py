@@ -26,6 +26,7 @@ from astropy.utils.masked import Masked
 from astro_cluster import parquet, provenance, votable
 from astro_cluster.columns import add_column, with_info
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.export import to_latex, to_markdown
 from astro_cluster.mixins import join_mixins, split_mixins
 from astro_cluster.provenance import META_KEY, Step, step
 
@@ -41,6 +42,9 @@ FORMATS = {
     "parquet": (".parquet", ".pq", ".parq"),
     "csv": (".csv", ".csv.gz"),
 }
+EXPORTS = {"markdown": (".md",), "latex": (".tex",)}
+"""Formats that are written for readers and not read back."""
+
 _MAGIC = {
     b"SIMPLE  =": "fits",
     b"PAR1": "parquet",
@@ -55,7 +59,7 @@ _INFO_META = "astro_cluster_meta"
 
 def _format_by_name(path: Path) -> str | None:
     name = path.name.lower()
-    return next((fmt for fmt, ends in FORMATS.items() if name.endswith(ends)), None)
+    return next((fmt for fmt, ends in (FORMATS | EXPORTS).items() if name.endswith(ends)), None)
 
 
 def _format_of(path: Path) -> str:
@@ -64,7 +68,7 @@ def _format_of(path: Path) -> str:
         head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     found = next((fmt for magic, fmt in _MAGIC.items() if head.startswith(magic)), None)
     found = found or _format_by_name(path)
-    if found is None:
+    if found not in FORMATS:
         raise InputError(
             f"cannot tell the format of {path}: give format= one of {', '.join(FORMATS)} "
             "(on the command line use a usual file ending)"
@@ -408,12 +412,22 @@ def _write_csv(table: QTable, path: Path) -> None:
     table.write(path, format="ascii.csv", overwrite=True)
 
 
+def _write_markdown(table: QTable, path: Path) -> None:
+    path.write_text(to_markdown(table) + "\n", encoding="utf-8")
+
+
+def _write_latex(table: QTable, path: Path) -> None:
+    path.write_text(to_latex(table) + "\n", encoding="utf-8")
+
+
 _WRITERS: dict[str, Callable[..., None]] = {
     "votable": _write_votable,
     "fits": _write_fits,
     "ecsv": _write_ecsv,
     "parquet": parquet.write_parquet,
     "csv": _write_csv,
+    "markdown": _write_markdown,
+    "latex": _write_latex,
 }
 
 
@@ -485,8 +499,8 @@ def write(
         What to write; a path converts a file.
     path : str or path
         Where to; its ending gives the format.
-    format : {"votable", "fits", "ecsv", "parquet", "csv"}, optional
-        Format, if the ending does not tell it.
+    format : {"votable", "fits", "ecsv", "parquet", "csv", "markdown", "latex"}, optional
+        Format, if the ending does not tell it.  The last two are for readers only.
     overwrite : bool, optional
         Replace an existing file.
     votable_version : {"1.4", "1.5"}, optional
@@ -520,7 +534,7 @@ def write(
     if format not in _WRITERS:
         raise InputError(
             f"cannot tell in which format to write {path.name!r}: use one of the endings "
-            f"{', '.join(ends[0] for ends in FORMATS.values())} or give format="
+            f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())} or give format="
         )
     table = as_qtable(table)
     options = {"version": votable_version} if format == "votable" else {}

@@ -85,13 +85,14 @@ class Topcat:
                 return identifier
         return None
 
-    def call(self, mtype: str, **params: str) -> dict[str, Any]:
+    def call(self, mtype: str, **params: str | list[str]) -> dict[str, Any]:
         """Call it and wait for its answer."""
         return self._client.call_and_wait(self.id, {"samp.mtype": mtype, "samp.params": params}, "30")
 
     def knows(self, table_id: str) -> bool:
         """Tell whether it can be told about the table of this id."""
-        return self.call("table.highlight.row", row="0", **{"table-id": table_id})["samp.status"] == "samp.ok"
+        answer = self.call("table.select.rowList", **{"table-id": table_id, "row-list": []})
+        return answer["samp.status"] == "samp.ok"
 
     def table(self) -> Table | None:
         """Return the table that it shows, by astropy alone, or None."""

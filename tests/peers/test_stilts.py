@@ -78,11 +78,11 @@ def test_votlint_complains_of_a_file_that_is_wrong(lint, tmp_path):
 
 
 @pytest.mark.parametrize("rows", [200, 0])
-@pytest.mark.parametrize("format", ["votable-tabledata", "votable-binary2-inline"])
-def test_stilts_holds_what_was_written(stilts, tmp_path, format, rows):
+@pytest.mark.parametrize("kind", ["votable-tabledata", "votable-binary2-inline"])
+def test_stilts_holds_what_was_written(stilts, tmp_path, kind, rows):
     table = awkward_table()[:rows]
     path = ac.write(table, tmp_path / "t.vot")
-    assert stilts("tpipe", f"in={path}", f"ofmt={format}", f"out={tmp_path / 'back.vot'}") == ""
+    assert stilts("tpipe", f"in={path}", f"ofmt={kind}", f"out={tmp_path / 'back.vot'}") == ""
     assert_same(read_plainly((tmp_path / "back.vot").read_bytes()), table)
 
 
@@ -126,14 +126,13 @@ def test_csv(stilts, tmp_path):
     assert back["cluster"].mask.tolist() == table["cluster"].mask.tolist()
 
 
-def test_a_table_by_stilts_is_read(stilts, tmp_path):
+@pytest.mark.parametrize("kind", ["votable-tabledata", "votable-binary2-inline"])
+def test_a_table_by_stilts_is_read(stilts, tmp_path, kind):
     """The other way round: what other programs write, we read."""
     table = awkward_table(50)
     path = ac.write(table, tmp_path / "t.vot")
-    for format in ("votable-tabledata", "votable-binary-inline", "votable-binary2-inline"):
-        back = tmp_path / f"{format}.vot"
-        stilts("tpipe", f"in={path}", f"ofmt={format}", f"out={back}")
-        assert_same(ac.read(back), table)
+    stilts("tpipe", f"in={path}", f"ofmt={kind}", f"out={tmp_path / 'back.vot'}")
+    assert_same(ac.read(tmp_path / "back.vot"), table)
 
 
 def test_the_record_is_seen(stilts, tmp_path):

@@ -52,7 +52,7 @@ def test_its_id_is_the_one_that_topcat_uses(topcat):
 
 
 def test_an_id_that_it_has_had_before(topcat):
-    ac.send(small(), table_id="twice")
+    held(topcat, ac.send(small(), table_id="twice"))
     with pytest.raises(ac.ServiceError, match="topcat did not load the table: Duplicate table-id"):
         ac.send(small(), table_id="twice")
 
@@ -144,7 +144,7 @@ def test_opened_from_the_command_line(display, require_program, samp_client, tmp
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
         assert lock.exists()
-        with pytest.raises(ac.ServiceError, match="the SAMP hub does not answer .* start TOPCAT"):
+        with pytest.raises(ac.ServiceError, match=r"the SAMP hub does not answer .* start TOPCAT"):
             ac.send(table)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
+from pyvo.samp import SAMPHubServer
 
 import astro_cluster as ac
 from astro_cluster.vo import send
@@ -246,6 +247,19 @@ def test_no_hub_without_the_variable(lockfile, table, monkeypatch, tmp_path):
     monkeypatch.delenv("SAMP_HUB")
     with pytest.raises(ac.ServiceError, match=re.escape((tmp_path / ".samp").as_uri())):
         send(table)
+
+
+def test_the_usual_place_of_the_lock_file(lockfile, program, table, monkeypatch, tmp_path):
+    monkeypatch.delenv("SAMP_HUB")
+    hub = SAMPHubServer(web_profile=False, mode="single", addr="127.0.0.1")
+    hub.start()
+    try:
+        assert (tmp_path / ".samp").exists()
+        topcat = program("topcat")
+        send(table)
+        assert len(topcat.received) == 1
+    finally:
+        hub.stop()
 
 
 @pytest.mark.parametrize("start", [True, False])

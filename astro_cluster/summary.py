@@ -1,0 +1,340 @@
+"""What the groups hold: types per cluster, and which clusters are rubbish."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+from scipy.stats import false_discovery_control, hypergeom
+
+from astro_cluster import provenance
+from astro_cluster.columns import add_column, require, ucd_of
+from astro_cluster.exceptions import InputError
+from astro_cluster.provenance import Step, step
+from astro_cluster.tables import Source, as_qtable, float_values
+
+__all__ = ["UNMATCHED", "cluster_column", "inspect", "probability_columns", "summarize"]
+
+UNMATCHED = "unmatched"
+
+
+def cluster_column(table: QTable, name: str | None = None) -> str:
+    """Return the name of the column of cluster labels.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        A clustered table.
+    name : str, optional
+        The column, if it is known.
+
+    Returns
+    -------
+    str
+        That of the latest clustering on record; else ``cluster``, else the one column with
+        the UCD ``meta.code.class``.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or more than one could be meant.
+
+    Examples
+    --------
+    >>> cluster_column(QTable({"cluster": [0, 1]}))
+    'cluster'
+    """
+    if name is not None:
+        return require(table, name)[0]
+    for record in reversed(provenance.records(table)):
+        if record["function"] in ("cluster", "assign"):
+            found = f"{record.get('prefix', '')}cluster"
+            if found in table.colnames:
+                return found
+    if "cluster" in table.colnames:
+        return "cluster"
+    found_by_ucd = [n for n in table.colnames if ucd_of(table, n) == "meta.code.class"]
+    if len(found_by_ucd) != 1:
+        what = f"several could be meant: {', '.join(found_by_ucd)}" if found_by_ucd else "there is none"
+        raise InputError(f"cannot tell the column of cluster labels ({what}); name it (--cluster)")
+    return found_by_ucd[0]
+
+
+def probability_columns(table: QTable, cluster: str) -> list[str]:
+    """Return the membership probabilities that go with a column of labels, by number.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        A clustered table.
+    cluster : str
+        Its column of labels; ``gmm6_cluster`` goes with ``gmm6_prob_0`` …
+
+    Returns
+    -------
+    list of str
+        Empty if the method gave none.
+
+    Examples
+    --------
+    >>> probability_columns(QTable({"cluster": [0], "prob_1": [0.2], "prob_0": [0.8]}), "cluster")
+    ['prob_0', 'prob_1']
+    """
+    prefix = re.escape(cluster.removesuffix("cluster"))
+    found = [(m, n) for n in table.colnames if (m := re.fullmatch(rf"{prefix}prob_(\d+)", n))]
+    return [name for _, name in sorted(found, key=lambda pair: int(pair[0][1]))]
+
+
+def _labels(table: QTable, cluster: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels as integers and which rows have one."""
+    values = float_values(table[cluster]) if table[cluster].dtype.kind in "fiub" else None
+    if values is None:
+        raise InputError(f"column {cluster!r} holds no cluster numbers (its type is {table[cluster].dtype})")
+    has = ~np.isnan(values)
+    if not has.any():
+        raise InputError(
+            f"column {cluster!r} has no label in any of {len(table)} rows; cluster the table first"
+        )
+    return np.where(has, values, 0).astype(int), has
+
+
+def _types(table: QTable, by: str) -> np.ndarray:
+    """Return the type of each row as text; `UNMATCHED` where there is none."""
+    column = table[by]
+    if getattr(column, "shape", (0,))[1:]:
+        raise InputError(f"column {by!r} has several values a row; types are one a row")
+    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (len(table),)))
+    data = np.asarray(getattr(column, "unmasked", column))
+    if data.dtype.kind == "f":
+        mask = mask | np.isnan(data)
+    text = np.array([str(item).strip() for item in np.ma.getdata(data).tolist()], dtype=object)
+    return np.where(mask | (text == "") | (text == "None"), UNMATCHED, text).astype(str)
+
+
+@step
+def summarize(table: Source, cluster: str | None = None, *, by: str | None = None) -> Step:
+    """Count the types in every cluster, and test which are there more than by chance.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        A clustered table.
+    cluster : str, optional
+        Column of labels; that of the latest clustering if not given.
+    by : str, optional
+        Column of types (``main_type``, a class …); rows without one count as the type
+        "unmatched".  If not given, the clusters alone are counted.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A row for each type in each cluster, by cluster and then by falling count:
+        ``cluster``, the type, ``count``, ``fraction_of_cluster``, ``fraction_of_type``, the
+        mean of every membership probability (``mean_prob_0`` …), ``enrichment``, ``p_value`` and
+        ``fdr``.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or no row has a label.
+
+    Notes
+    -----
+    The enrichment is the type's share of the cluster over its share of the whole sample.
+    Its p-value is the hypergeometric chance of as many or more, and ``fdr`` is the p-value
+    adjusted for all cluster–type pairs by Benjamini & Hochberg (1995, JRSS B 57, 289).
+    Rows without a label are left out of all counts; their number is in
+    ``meta["rows_without_cluster"]``.
+
+    Examples
+    --------
+    >>> t = QTable({"cluster": [0, 0, 0, 1, 1], "main_type": ["QSO", "QSO", "Star", "Star", "Star"]})
+    >>> summarize(t, by="main_type")["count"].tolist()
+    [2, 1, 2]
+    """
+    table = as_qtable(table)
+    cluster = cluster_column(table, cluster)
+    names = [require(table, by)[0]] if by is not None else []
+    labels, has = _labels(table, cluster)
+    types = _types(table, by)[has] if by is not None else np.full(int(has.sum()), "all")
+    labels = labels[has]
+    clusters, cluster_of = np.unique(labels, return_inverse=True)
+    kinds, kind_of = np.unique(types, return_inverse=True)
+    counts = np.zeros((len(clusters), len(kinds)), dtype=np.int64)
+    np.add.at(counts, (cluster_of, kind_of), 1)
+    # Within a cluster by falling count, ties by name.
+    order = [
+        (i, j) for i in range(len(clusters)) for j in np.argsort(-counts[i], kind="stable") if counts[i, j]
+    ]
+    at = tuple(np.array(order).T)
+    sizes, totals = counts.sum(axis=1), counts.sum(axis=0)
+    out = QTable()
+    add_column(out, "cluster_of", clusters[at[0]], column=cluster)
+    if by is None:
+        add_column(out, "count", counts[at])
+        add_column(out, "fraction", sizes[at[0]] / sizes.sum())
+    else:
+        add_column(out, "type", kinds[at[1]], name=by, column=by)
+        add_column(out, "count", counts[at])
+        add_column(out, "fraction_of_cluster", counts[at] / sizes[at[0]])
+        add_column(out, "fraction_of_type", counts[at] / totals[at[1]])
+    probabilities = probability_columns(table, cluster)
+    for k, name in enumerate(probabilities):
+        means = _group_means(float_values(table[name])[has], cluster_of, kind_of, counts.shape)
+        add_column(out, "mean_prob", means[at], index=k, column=name)
+    if by is not None:
+        _add_enrichment(out, counts, at)
+    out.meta["rows_without_cluster"] = int((~has).sum())
+    out.meta["rows"] = int(has.sum())
+    return Step(out, table, inputs=[cluster, *names, *probabilities], facts={"row_order": "changed"})
+
+
+def _group_means(
+    values: np.ndarray, cluster_of: np.ndarray, kind_of: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return the mean by cluster and type over the rows that have a value."""
+    seen = ~np.isnan(values)
+    sums, numbers = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (cluster_of[seen], kind_of[seen]), values[seen])
+    np.add.at(numbers, (cluster_of[seen], kind_of[seen]), 1)
+    with np.errstate(invalid="ignore"):
+        return sums / numbers
+
+
+def _add_enrichment(out: QTable, counts: np.ndarray, at: tuple[np.ndarray, ...]) -> None:
+    sizes, totals, n = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    ratio = (counts / sizes[:, np.newaxis]) / (totals / n)
+    p = hypergeom.sf(counts - 1, n, totals[np.newaxis, :], sizes[:, np.newaxis])
+    p = np.clip(p, 0.0, 1.0)
+    # All pairs were looked at, also those that do not occur: they are part of the family of tests.
+    fdr = false_discovery_control(p.ravel()).reshape(p.shape)
+    add_column(out, "enrichment", ratio[at])
+    add_column(out, "p_value", p[at])
+    add_column(out, "fdr", fdr[at])
+
+
+@step
+def inspect(
+    table: Source,
+    cluster: str | None = None,
+    *,
+    label: str,
+    value: str | int | float | bool = True,
+    threshold: float = 0.05,
+) -> Step:
+    """Find the clusters in which a label gathers, and what looking at them alone would find.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        A clustered table.
+    cluster : str, optional
+        Column of cluster labels; that of the latest clustering if not given.
+    label : str
+        Column that tells which rows are bad (spurious, say).
+    value : str, number or bool, optional
+        What stands in ``label`` for a bad row.
+    threshold : float, optional
+        Clusters with at least this share of bad rows form the region.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A row a cluster, the worst first: ``cluster``, ``good``, ``bad``, ``size``, ``bad_fraction``,
+        ``in_region``, and if this cluster and all above it are inspected: ``inspected_fraction``,
+        ``recall``, ``precision`` and ``lift``.  The numbers of the region are in
+        ``meta["region"]``.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, no row has the label's value, or the threshold is not
+        within 0 and 1.
+
+    Notes
+    -----
+    Recall is the share of all bad rows that is inside, precision the share of bad rows
+    among those inside, lift the precision over the share of bad rows in the whole sample.
+    Rows without a cluster or without a label are left out.
+
+    Examples
+    --------
+    >>> t = QTable({"cluster": [0, 0, 0, 1, 1], "spurious": [True, True, False, False, False]})
+    >>> found = inspect(t, label="spurious")
+    >>> found.meta["region"]["recall"], found.meta["region"]["size"]
+    (1.0, 3)
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold={threshold} is no share; give a number within 0 and 1, such as 0.05")
+    table = as_qtable(table)
+    cluster = cluster_column(table, cluster)
+    require(table, label)
+    labels, has = _labels(table, cluster)
+    bad, labelled = _is_bad(table, label, value)
+    use = has & labelled
+    if not bad[use].any():
+        seen = ", ".join(dict.fromkeys(str(item) for item in np.asarray(table[label])[use][:200]))[:200]
+        raise InputError(
+            f"no row with a cluster has {value!r} in column {label!r}; say what marks a bad row with value= "
+            f"(--value). The column holds: {seen or 'nothing'}"
+        )
+    clusters, cluster_of = np.unique(labels[use], return_inverse=True)
+    sizes = np.bincount(cluster_of)
+    bads = np.bincount(cluster_of, weights=bad[use]).astype(np.int64)
+    order = np.lexsort((clusters, -bads / sizes))
+    sizes, bads, clusters = sizes[order], bads[order], clusters[order]
+    in_region = bads >= threshold * sizes
+    inspected, found = np.cumsum(sizes), np.cumsum(bads)
+    share = bads.sum() / sizes.sum()
+    out = QTable()
+    add_column(out, "cluster_of", clusters, column=cluster)
+    add_column(out, "good", sizes - bads, value=repr(value), column=label)
+    add_column(out, "bad", bads, value=repr(value), column=label)
+    add_column(out, "size", sizes)
+    add_column(out, "bad_fraction", bads / sizes)
+    add_column(out, "in_region", in_region, threshold=f"{threshold:g}")
+    add_column(out, "inspected_fraction", inspected / sizes.sum())
+    add_column(out, "recall", found / bads.sum())
+    add_column(out, "precision", found / inspected)
+    add_column(out, "lift", found / inspected / share)
+    out.meta["region"] = _region(in_region, sizes, bads, clusters, threshold)
+    out.meta["rows_left_out"] = int((~use).sum())
+    return Step(out, table, inputs=[cluster, label], facts={"row_order": "changed"})
+
+
+def _region(
+    inside: np.ndarray, sizes: np.ndarray, bads: np.ndarray, clusters: np.ndarray, threshold: float
+) -> dict[str, Any]:
+    size, found = int(sizes[inside].sum()), int(bads[inside].sum())
+    precision = found / size if size else 0.0
+    return {
+        "clusters": clusters[inside].tolist(),
+        "threshold": threshold,
+        "size": size,
+        "bad": found,
+        "recall": found / int(bads.sum()),
+        "precision": precision,
+        "lift": float(precision / (bads.sum() / sizes.sum())),
+    }
+
+
+def _is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are bad, and which have a label at all."""
+    column = table[label]
+    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (len(table),)))
+    data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
+    if data.dtype.kind in "US":
+        return np.char.strip(data.astype(str)) == str(value), ~mask
+    if data.dtype.kind == "f":
+        mask = mask | np.isnan(data)
+    if isinstance(value, str):
+        words = {"true": True, "false": False}
+        try:
+            value = words.get(value.lower()) if value.lower() in words else float(value)
+        except ValueError as error:
+            raise InputError(
+                f"column {label!r} holds numbers, and {value!r} is none; give a number"
+            ) from error
+    return data == value, ~mask
