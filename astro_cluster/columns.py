@@ -58,7 +58,7 @@ class ColumnSpec:
 _RATIO = "meta.number;arith.ratio"
 
 REGISTRY: dict[str, ColumnSpec] = {
-    "source_file": ColumnSpec("source_file", "meta.file", "File that the row was read from"),
+    "source_file": ColumnSpec("source_file", "meta.id;meta.file", "File that the row was read from"),
     "cluster": ColumnSpec("cluster", "meta.code.class", "Cluster label by {method}; -1 is noise"),
     "prob": ColumnSpec("prob_{index}", "stat.probability", "Probability of membership in cluster {index}"),
     "prob_max": ColumnSpec(

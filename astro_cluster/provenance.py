@@ -435,6 +435,7 @@ def step(function: Callable[P, Step]) -> Callable[P, QTable]:
             "seed": encode(result.seed),
             "versions": _versions(),
             "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **({"starts": True} if source is None else {}),
             **{key: encode(fact) for key, fact in result.facts.items()},
         }
         history = records(source) if source is not None else records(out)
@@ -466,24 +467,24 @@ def _keeps_rows(record: dict[str, Any]) -> bool:
 
 def _starting_table(table: QTable, history: list[dict[str, Any]]) -> tuple[QTable, list[dict[str, Any]]]:
     """Return the table before the first step to repeat, and the steps to repeat."""
-    steps = [r for r in history if r["function"] != "read"]
+    steps = [r for r in history if not r.get("starts")]
     if not steps:
-        raise InputError("the record holds no step after reading: there is nothing to run again")
+        raise InputError("the record holds no step after the first: there is nothing to run again")
     untouched = all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
     if untouched:
         added = {name for record in steps for name in record["columns_added"]}
         start = table[[name for name in table.colnames if name not in added]]
-        start.meta[META_KEY] = [r for r in history if r["function"] == "read"]
+        start.meta[META_KEY] = [r for r in history if r.get("starts")]
         return start, steps
-    if history[0]["function"] != "read":
+    if not history[0].get("starts"):
         raise InputError(
             "a step of the record changed the rows or replaced columns, and the table that it started "
             "from was not read from a file: run the steps again in Python from that table"
         )
-    start = _find_step("read")(**decode(history[0]["parameters"]))
+    start = _find_step(history[0]["function"])(**decode(history[0]["parameters"]))
     before, now = history[0]["input_hash"], records(start)[0]["input_hash"]
     if before != now:
-        _warn(f"{history[0]['parameters'].get('source')} has changed since the record was made")
+        _warn(f"{history[0]['parameters'].get('source', 'the source')} has changed since the record was made")
     return start, steps
 
 

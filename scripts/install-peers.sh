@@ -8,7 +8,6 @@ packages=(
   stilts      # reads our files, and lints them
   xvfb        # a screen for TOPCAT where there is none
   imagemagick # `import`: pictures of that screen
-  xdotool     # clicks in TOPCAT's windows
 )
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

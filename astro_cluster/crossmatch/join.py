@@ -184,14 +184,13 @@ def take(column: Any, rows: np.ndarray) -> Any:
     elif isinstance(column, u.Quantity):
         values, mask = _values(column, rows)
         taken = values << column.unit
-        if isinstance(column, Masked) or mask.any():
+        if mask.any():
             taken = Masked(taken, mask=mask)
     elif isinstance(column, Column):
         values, mask = _values(column, rows)
-        masked = isinstance(column, MaskedColumn) or mask.any()
-        taken = (
-            MaskedColumn(values, mask=mask, unit=column.unit) if masked else Column(values, unit=column.unit)
-        )
+        taken = Column(values, unit=column.unit)
+        if mask.any():
+            taken = MaskedColumn(values, mask=mask, unit=column.unit)
     else:
         raise InputError(
             f"the reference column {column.info.name!r} is a {type(column).__name__}, which cannot be "

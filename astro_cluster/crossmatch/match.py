@@ -139,7 +139,8 @@ def crossmatch(
         Local rows in one request to the CDS; ``conf.xmatch_chunk_rows`` if not given.
     cache : bool, optional
         Keep the answers of the CDS on disk (``conf.cache_dir``), so that a match goes on
-        where it was interrupted, and take kept ones.  The record tells their day.
+        where it was interrupted, and take kept ones.  They do not expire: the record tells
+        their day, and ``cache=False`` asks anew.
     get_query_payload : bool, optional
         Return the first request to the CDS as a dict, unsent.
     overwrite : bool, optional

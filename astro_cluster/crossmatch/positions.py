@@ -125,8 +125,8 @@ def find_position(table: QTable, position: str | Sequence[str] | None = None) ->
     """
     if position is not None:
         return _given(table, position)
-    steps = [r for r in records(table) if r["function"] == "crossmatch"]
-    brought = {name for record in steps for name in record["columns_added"]}
+    steps = [r for r in records(table) if r.get("function") == "crossmatch"]
+    brought = {name for record in steps for name in record.get("columns_added", ())}
     own = [name for name in table.colnames if name not in brought]
     found = _search(table, own) or _search(table, table.colnames)
     if found is None:

@@ -140,7 +140,7 @@ class Service(XMatchClass):
         selection: str,
     ) -> dict[str, Any]:
         """Return the form that `ask` sends; the upload, CSV text, stands under ``cat1``."""
-        options = {"selection": selection, "MAXREC": str(conf.xmatch_max_rows)}
+        options = {"selection": selection, "MAXREC": str(conf.xmatch_max_rows), "cols1": ROW}
         if columns:
             options["cols2"] = ",".join(columns)
         payload, files = self.query_async(
@@ -188,11 +188,12 @@ class Service(XMatchClass):
                 break
             time.sleep(pause)
             wait *= 2
-        again = f" It asks to wait {pause:.0f} s." if pause > conf.timeout else ""
+        n_tries = int(conf.retries) - tries_left + 1
+        tries = f"{n_tries} {'try' if n_tries == 1 else 'tries'}"
+        longer = f" It asks to wait {pause:.0f} s." if pause > conf.timeout else ""
         raise ServiceError(
-            f"{_NAME} did not answer for {where}, after {conf.retries - tries_left + 1} tries: "
-            f"{reason}.{again} Run the same match again later: answers that came already are kept "
-            "in the cache and not asked again",
+            f"{_NAME} did not answer for {where}, after {tries}: {reason}.{longer} Run the same match again "
+            "later: answers that came already are kept in the cache and not asked again",
             url=self.URL,
         )
 
@@ -229,6 +230,10 @@ class Service(XMatchClass):
         return response.content, answer
 
     def _check_status(self, response: requests.Response) -> None:
+        if response.history and response.request.method != "POST":  # the form was lost on the way
+            raise ServiceError(
+                f"{_NAME} has moved to {response.url}: set conf.xmatch_url to that", url=self.URL
+            )
         code = response.status_code
         if code < 400:
             return

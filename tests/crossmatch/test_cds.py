@@ -9,29 +9,31 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
-from astropy.utils.masked import Masked
 
 import astro_cluster as ac
 from astro_cluster import InputError, ServiceError, conf
 from astro_cluster.crossmatch.find import FIND_MODES
+from astro_cluster.tables import float_values
 
 RADIUS = 10 * u.arcsec
+
+
+def plain(column):
+    """A column as a list, None where masked."""
+    mask = np.broadcast_to(getattr(column, "mask", False), column.shape)
+    values = getattr(column, "unmasked", column)
+    values = np.asarray(getattr(values, "value", values)).tolist()
+    return [None if hidden else value for value, hidden in zip(values, mask, strict=True)]
 
 
 def same(a, b):
     """Whether two results agree, but for the rounding of the service."""
     assert a.colnames == b.colnames
-    assert len(a) == len(b)
     for name in a.colnames:
-        assert np.array_equal(
-            np.ma.getmaskarray(np.ma.asarray(getattr(a[name], "mask", False))),
-            np.ma.getmaskarray(np.ma.asarray(getattr(b[name], "mask", False))),
-        ), name
-    for name in ("name", "main_id"):
-        if name in a.colnames:
-            assert a[name].tolist() == b[name].tolist()
-    gaps = [np.asarray(Masked(t["match_separation"]).filled(-1 * u.arcsec).value) for t in (a, b)]
-    np.testing.assert_allclose(*gaps, atol=1e-6)
+        if name == "match_separation":
+            np.testing.assert_allclose(float_values(a[name]), float_values(b[name]), atol=1e-6)
+        elif name not in ("ra", "dec"):  # local, with NaN
+            assert plain(a[name]) == plain(b[name]), name
 
 
 @pytest.mark.parametrize("find", FIND_MODES)
@@ -51,6 +53,7 @@ def test_what_is_sent(cds, local):
     assert form["cat2"] == "vizier:II/246/out"
     assert float(form["distmaxarcsec"]) == 10
     assert form["selection"] == "best"
+    assert form["cols1"] == "ac_row"
     lines = form["file:cat1"].splitlines()
     assert lines[0] == "ac_row,ac_ra,ac_dec"
     assert len(lines) == 199
@@ -120,10 +123,9 @@ def test_payload_unsent(cds, local):
 
 
 def test_positions_go_out_in_icrs_degrees(cds):
-    table = QTable({"l": [120.0] * u.deg, "b": [10.0] * u.deg})
+    table = QTable({"l": [122.932] * u.deg, "b": [27.128] * u.deg})  # the north celestial pole
     form = ac.crossmatch(table, "simbad", get_query_payload=True)
-    _, ra, dec = map(float, form["cat1"].splitlines()[1].split(","))
-    assert (ra, dec) == pytest.approx((3.7347, 72.5279), abs=1e-3)
+    assert float(form["cat1"].splitlines()[1].split(",")[2]) == pytest.approx(90, abs=1e-3)
 
 
 def test_gaia_goes_to_simbad_at_its_epoch(cds):
@@ -198,7 +200,7 @@ def test_retry_after_is_respected(cds, peer, local):
 @pytest.mark.parametrize("header", ["3600", "Fri, 31 Dec 2999 23:59:59 GMT"])
 def test_a_long_wait_is_left_to_the_user(cds, peer, local, header):
     cds.faults.append(peer.failing(503, "maintenance", Retry_After=header))
-    with pytest.raises(ServiceError, match="1 tries: HTTP 503 maintenance. It asks to wait"):
+    with pytest.raises(ServiceError, match=r"1 try: HTTP 503 maintenance. It asks to wait"):
         ac.crossmatch(local, "simbad")
     assert len(cds.forms) == 1
 
@@ -276,17 +278,26 @@ def test_the_service_says_why(cds, peer, local):
     assert len(cds.forms) == 3  # none of these is asked again
 
 
+def test_a_service_that_has_moved(cds, peer, local):
+    """A form sent after a redirect would arrive empty."""
+    cds.faults.append(lambda _: peer.Reply(b"", 301, {"Location": cds.url + "/new"}))
+    with pytest.raises(ServiceError, match=r"has moved to .*/sync/new: set conf\.xmatch_url"):
+        ac.crossmatch(local, "simbad")
+
+
 def test_no_network(cds, local):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}/xmatch/api/v1/sync"
-    with conf.set_temp("xmatch_url", address), conf.set_temp("retries", 1), pytest.raises(
-        ServiceError, match=r"2 tries: it cannot be reached; is there a network"
-    ) as caught:
+    with (
+        conf.set_temp("xmatch_url", address),
+        conf.set_temp("retries", 1),
+        pytest.raises(ServiceError, match=r"2 tries: it cannot be reached; is there a network") as caught,
+    ):
         ac.crossmatch(local, "simbad")
     assert caught.value.url == address
-    with conf.set_temp("xmatch_url", "no address"), pytest.raises(ServiceError, match="Set conf.xmatch_url"):
+    with conf.set_temp("xmatch_url", "nowhere"), pytest.raises(ServiceError, match=r"Set conf\.xm"):
         ac.crossmatch(local, "simbad")
 
 

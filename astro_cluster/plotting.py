@@ -1,0 +1,274 @@
+"""Figures of clustered tables, in matplotlib.
+
+Every function draws into the axes it is given, or makes a figure of its own without
+touching pyplot's state, and returns the figure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from astro_cluster.columns import require
+from astro_cluster.crossmatch import find_position, sky_coord
+from astro_cluster.exceptions import InputError
+from astro_cluster.summary import cluster_column
+from astro_cluster.tables import Source, as_qtable, float_values
+
+__all__ = ["PALETTE", "plot_clusters", "plot_sky", "plot_types"]
+
+# Okabe & Ito's colours, which also the colour-blind tell apart; then darker ones for more clusters.
+PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800",
+    "#5B2A86", "#7A4B00", "#8C1D40", "#1B6E53", "#555555",
+)  # fmt: skip
+_NOISE_COLOUR = "#B5B5B5"
+_MARKERS = "osD^vP"
+
+
+def _colour(label: int, position: int) -> str:
+    return _NOISE_COLOUR if label < 0 else PALETTE[position % len(PALETTE)]
+
+
+def _groups(table: QTable, cluster: str) -> list[tuple[int, np.ndarray]]:
+    """Return each label with its rows, noise first so that it lies below."""
+    values = float_values(table[cluster])
+    labels = np.unique(values[~np.isnan(values)]).astype(int)
+    if not labels.size:
+        raise InputError(f"column {cluster!r} has no label in any row; cluster the table first")
+    return [(int(label), np.flatnonzero(values == label)) for label in labels]
+
+
+def _name(label: int, count: int) -> str:
+    return f"{'noise' if label < 0 else f'cluster {label}'} ({count:,})"
+
+
+def _axis_label(table: QTable, name: str) -> str:
+    unit = getattr(table[name], "unit", None)
+    shown = u.Unit(unit).to_string("latex_inline") if unit not in (None, "", u.dimensionless_unscaled) else ""
+    return f"{name} [{shown}]" if shown else name
+
+
+def _size(n: int) -> float:
+    """Return the area of a marker: small enough for many points, large enough for few."""
+    return float(np.clip(3e4 / max(n, 1), 2.0, 28.0))
+
+
+def _axes(ax: Axes | None, size: tuple[float, float], projection: str | None = None) -> tuple[Figure, Axes]:
+    if ax is not None:
+        return ax.get_figure(root=True), ax  # type: ignore[return-value]
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.add_subplot(projection=projection)
+
+
+def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.ndarray]]) -> None:
+    size = _size(sum(len(rows) for _, rows in groups))
+    known = [label for label, _ in groups if label >= 0]
+    handles = {}
+    # The largest group is drawn first, so that no small one disappears below it.
+    for label, rows in sorted(groups, key=lambda group: (group[0] >= 0, -len(group[1]))):
+        position = known.index(label) if label >= 0 else 0
+        handles[label] = ax.scatter(
+            x[rows],
+            y[rows],
+            s=size * (0.6 if label < 0 else 1.0),
+            color=_colour(label, position),
+            marker=_MARKERS[position // len(PALETTE) % len(_MARKERS)],
+            alpha=0.55,
+            linewidths=0,
+            label=_name(label, len(rows)),
+            rasterized=True,
+        )
+    legend = ax.legend(
+        handles=[handles[label] for label in sorted(handles)],
+        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9,
+    )  # fmt: skip
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)  # type: ignore[union-attr]
+        handle.set_sizes([28])  # type: ignore[union-attr]
+
+
+def plot_clusters(
+    table: Source, x: str, y: str, *, cluster: str | None = None, ax: Axes | None = None
+) -> Figure:
+    """Draw the clusters in two features.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        A clustered table.
+    x, y : str
+        Numeric columns; an axis is logarithmic where all values are positive and span more
+        than a factor of 300.
+    cluster : str, optional
+        Column of labels; that of the latest clustering if not given.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+
+    Raises
+    ------
+    InputError
+        If a column is missing or no row has a label.
+
+    Examples
+    --------
+    >>> t = QTable({"cluster": [0, 1], "x": [1.0, 2.0], "y": [3.0, 4.0]})
+    >>> figure = plot_clusters(t, "x", "y")
+    >>> figure.axes[0].get_xlabel()
+    'x'
+    """
+    table = as_qtable(table)
+    cluster = cluster_column(table, cluster)
+    require(table, [x, y])
+    figure, ax = _axes(ax, (7.6, 5.2))
+    values = [float_values(table[name]) for name in (x, y)]
+    _scatter(ax, *values, _groups(table, cluster))
+    for axis, name, numbers in zip("xy", (x, y), values, strict=True):
+        ax.set(**{f"{axis}label": _axis_label(table, name)})
+        seen = numbers[np.isfinite(numbers)]
+        if seen.size and seen.min() > 0 and seen.max() > 300 * seen.min():
+            ax.set(**{f"{axis}scale": "log"})
+    ax.grid(alpha=0.25, linewidth=0.6)
+    return figure
+
+
+def plot_sky(
+    table: Source,
+    *,
+    cluster: str | None = None,
+    position: tuple[str, str] | str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw the clusters on the sky, in Galactic coordinates.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        A clustered table with positions.
+    cluster : str, optional
+        Column of labels; that of the latest clustering if not given.
+    position : str or tuple of two str, optional
+        Columns of the position, if they are not found by UCD or name.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes of a Mollweide, Aitoff or Hammer projection.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+        The Galactic centre in the middle, longitude increasing to the left.
+
+    Raises
+    ------
+    InputError
+        If there are no positions or labels.
+
+    Examples
+    --------
+    >>> t = QTable({"cluster": [0, 1], "ra": [10.0, 200.0] * u.deg, "dec": [0.0, 5.0] * u.deg})
+    >>> plot_sky(t).axes[0].name
+    'mollweide'
+    """
+    table = as_qtable(table)
+    cluster = cluster_column(table, cluster)
+    coordinates, valid = sky_coord(table, find_position(table, position))
+    galactic = coordinates.galactic
+    longitude = -galactic.l.wrap_at(180 * u.deg).to_value(u.rad)  # as seen from inside: l grows leftwards
+    longitude, latitude = (
+        np.where(valid, longitude, np.nan),
+        np.where(valid, galactic.b.to_value(u.rad), np.nan),
+    )
+    figure, ax = _axes(ax, (10.0, 4.8), "mollweide")
+    _scatter(ax, longitude, latitude, _groups(table, cluster))
+    ticks = np.arange(-150, 151, 30)
+    ax.set_xticks(np.radians(ticks), [f"{-t % 360}°" for t in ticks], fontsize=8, color="#333333")
+    ax.set_yticks(np.radians(range(-60, 61, 30)), [f"{b:+d}°" if b else "0°" for b in range(-60, 61, 30)])
+    ax.tick_params(axis="y", labelsize=8)
+    ax.grid(alpha=0.35, linewidth=0.6)
+    ax.set_xlabel("Galactic longitude l")
+    ax.set_ylabel("Galactic latitude b")
+    return figure
+
+
+def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axes | None = None) -> Figure:
+    """Draw which types the clusters are made of.
+
+    Parameters
+    ----------
+    summary : `~astropy.table.QTable`
+        Result of `summarize` with ``by``.
+    by : str, optional
+        Column of the types; the second column if not given.
+    top : int, optional
+        How many of the commonest types get a colour; the others are put together.
+    ax : `~matplotlib.axes.Axes`, optional
+        Where to draw.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+        A bar a cluster, its length the cluster's size in words, its parts the types' shares.
+
+    Raises
+    ------
+    InputError
+        If the table is no summary by type.
+
+    Examples
+    --------
+    >>> import astro_cluster as ac
+    >>> t = QTable({"cluster": [0, 0, 1], "main_type": ["QSO", "Star", "Star"]})
+    >>> figure = plot_types(ac.summarize(t, by="main_type"))
+    >>> figure.axes[0].get_xlabel()
+    'share of the cluster'
+    """
+    by = by or summary.colnames[1]
+    require(summary, ["cluster", "count", by])
+    if "fraction_of_cluster" not in summary.colnames:
+        raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
+    clusters = np.unique(np.asarray(summary["cluster"]))
+    types = _by_frequency(summary, by)
+    shown = [t for t in types if t != "unmatched"][: min(top, len(PALETTE))]
+    matrix = np.zeros((len(clusters), len(shown) + 2))
+    names = [*shown, "other types", "unmatched"]
+    for row_cluster, kind, count in zip(summary["cluster"], summary[by], summary["count"], strict=True):
+        column = names.index(kind) if kind in names else len(shown)
+        matrix[np.searchsorted(clusters, row_cluster), column] += count
+    sizes = matrix.sum(axis=1)
+    figure, ax = _axes(ax, (9.0, 1.4 + 0.5 * len(clusters)))
+    left = np.zeros(len(clusters))
+    colours = [*PALETTE[: len(shown)], "#8F8F8F", "#DDDDDD"]
+    for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        if not matrix[:, column].any():
+            continue
+        share = matrix[:, column] / sizes
+        ax.barh(np.arange(len(clusters)), share, left=left, color=colour, edgecolor="white", label=name)
+        for position in np.flatnonzero(share > 0.06):
+            text = f"{share[position]:.0%}"
+            dark = colour not in ("#DDDDDD", "#56B4E9", "#E69F00", "#B8A800", "#8F8F8F")
+            ax.text(
+                left[position] + share[position] / 2, position, text, ha="center", va="center",
+                fontsize=8, color="white" if dark else "black",
+            )  # fmt: skip
+        left += share
+    ticks = [_name(int(c), int(size)) for c, size in zip(clusters, sizes, strict=True)]
+    ax.set_yticks(np.arange(len(clusters)), ticks)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="share of the cluster")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(title=by, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    return figure
+
+
+def _by_frequency(summary: QTable, by: str) -> list[str]:
+    """Return the types, the commonest first."""
+    types, index = np.unique(np.asarray(summary[by]).astype(str), return_inverse=True)
+    totals = np.bincount(index, weights=np.asarray(summary["count"]))
+    return types[np.argsort(-totals, kind="stable")].tolist()
