@@ -21,7 +21,7 @@ _HOME = {
     "assign": "clustering",
     "cluster": "clustering",
     "conf": "config",
-    "crossmatch": "crossmatch",
+    "crossmatch": "matching",
     "inspect": "summary",
     "model_table": "clustering",
     "read": "tables",

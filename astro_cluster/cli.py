@@ -357,7 +357,8 @@ def inspect(
     region = out.meta["region"]
     typer.echo(
         f"region: {len(region['clusters'])} clusters with at least {threshold:.0%} bad, "
-        f"{region['size']:,} rows, recall {region['recall']:.1%}, precision {region['precision']:.1%}, lift {region['lift']:.2f}"
+        f"{region['size']:,} rows, recall {region['recall']:.1%}, precision {region['precision']:.1%}, "
+        f"lift {region['lift']:.2f}"
     )
     if output is not None:
         _write(out, output, overwrite)

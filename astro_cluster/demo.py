@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from astro_cluster import plotting, recipes, simulate
 from astro_cluster.clustering import cluster
 from astro_cluster.config import conf
-from astro_cluster.crossmatch import crossmatch
+from astro_cluster.matching import crossmatch
 from astro_cluster.exceptions import InputError, ServiceError
 from astro_cluster.provenance import Step, step
 from astro_cluster.summary import summarize
@@ -204,7 +204,7 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
 
 def _draw(catalogue: QTable, types: QTable, files: dict[str, Path]) -> None:
     figures = {
-        "clusters": plotting.plot_clusters(catalogue, "hard_hs", "var_mean_b"),
+        "clusters": plotting.plot_clusters(catalogue, "hard_hs", "var_ratio_b"),
         "sky": plotting.plot_sky(catalogue),
         "types": plotting.plot_types(types),
     }

@@ -11,9 +11,10 @@ from astropy import units as u
 from astropy.table import QTable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from astro_cluster.columns import require
-from astro_cluster.crossmatch import find_position, sky_coord
+from astro_cluster.matching import find_position, sky_coord
 from astro_cluster.exceptions import InputError
 from astro_cluster.summary import cluster_column
 from astro_cluster.tables import Source, as_qtable, float_values
@@ -34,7 +35,7 @@ def _colour(label: int, position: int) -> str:
 
 
 def _groups(table: QTable, cluster: str) -> list[tuple[int, np.ndarray]]:
-    """Return each label with its rows, noise first so that it lies below."""
+    """Return each label with its rows, noise first."""
     values = float_values(table[cluster])
     labels = np.unique(values[~np.isnan(values)]).astype(int)
     if not labels.size:
@@ -65,30 +66,26 @@ def _axes(ax: Axes | None, size: tuple[float, float], projection: str | None = N
 
 
 def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.ndarray]]) -> None:
-    size = _size(sum(len(rows) for _, rows in groups))
+    """Draw the rows in an order that favours no group, and a legend in the groups' order."""
     known = [label for label, _ in groups if label >= 0]
-    handles = {}
-    # The largest group is drawn first, so that no small one disappears below it.
-    for label, rows in sorted(groups, key=lambda group: (group[0] >= 0, -len(group[1]))):
+    size = _size(sum(len(rows) for _, rows in groups))
+    handles, by_marker = [], {}
+    for label, rows in groups:
         position = known.index(label) if label >= 0 else 0
-        handles[label] = ax.scatter(
-            x[rows],
-            y[rows],
-            s=size * (0.6 if label < 0 else 1.0),
-            color=_colour(label, position),
-            marker=_MARKERS[position // len(PALETTE) % len(_MARKERS)],
-            alpha=0.55,
-            linewidths=0,
-            label=_name(label, len(rows)),
-            rasterized=True,
+        colour, marker = _colour(label, position), _MARKERS[position // len(PALETTE) % len(_MARKERS)]
+        by_marker.setdefault(marker, []).append((rows, colour))
+        name = _name(label, len(rows))
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name))
+    for marker, parts in by_marker.items():
+        rows = np.concatenate([rows for rows, _ in parts])
+        colours = np.concatenate([np.full(len(rows), colour) for rows, colour in parts])
+        # Else the groups drawn last would hide the others wherever they overlap.
+        order = np.random.default_rng(0).permutation(len(rows))
+        rows, colours = rows[order], colours[order]
+        ax.scatter(
+            x[rows], y[rows], s=size, c=colours, marker=marker, alpha=0.6, linewidths=0, rasterized=True
         )
-    legend = ax.legend(
-        handles=[handles[label] for label in sorted(handles)],
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9,
-    )  # fmt: skip
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)  # type: ignore[union-attr]
-        handle.set_sizes([28])  # type: ignore[union-attr]
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
 
 
 def plot_clusters(
@@ -144,6 +141,7 @@ def plot_sky(
     *,
     cluster: str | None = None,
     position: tuple[str, str] | str | None = None,
+    panels: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the clusters on the sky, in Galactic coordinates.
@@ -156,8 +154,11 @@ def plot_sky(
         Column of labels; that of the latest clustering if not given.
     position : str or tuple of two str, optional
         Columns of the position, if they are not found by UCD or name.
+    panels : bool, optional
+        A panel a cluster, the others in grey; sources of one field lie on top of each other,
+        so that one panel for all shows little of most surveys.
     ax : `~matplotlib.axes.Axes`, optional
-        Axes of a Mollweide, Aitoff or Hammer projection.
+        Axes of a Mollweide, Aitoff or Hammer projection to draw all clusters into.
 
     Returns
     -------
@@ -172,28 +173,50 @@ def plot_sky(
     Examples
     --------
     >>> t = QTable({"cluster": [0, 1], "ra": [10.0, 200.0] * u.deg, "dec": [0.0, 5.0] * u.deg})
-    >>> plot_sky(t).axes[0].name
-    'mollweide'
+    >>> plot_sky(t).axes[1].get_title()
+    'cluster 1 (1)'
     """
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
     coordinates, valid = sky_coord(table, find_position(table, position))
     galactic = coordinates.galactic
     longitude = -galactic.l.wrap_at(180 * u.deg).to_value(u.rad)  # as seen from inside: l grows leftwards
-    longitude, latitude = (
-        np.where(valid, longitude, np.nan),
-        np.where(valid, galactic.b.to_value(u.rad), np.nan),
-    )
-    figure, ax = _axes(ax, (10.0, 4.8), "mollweide")
-    _scatter(ax, longitude, latitude, _groups(table, cluster))
-    ticks = np.arange(-150, 151, 30)
-    ax.set_xticks(np.radians(ticks), [f"{-t % 360}°" for t in ticks], fontsize=8, color="#333333")
-    ax.set_yticks(np.radians(range(-60, 61, 30)), [f"{b:+d}°" if b else "0°" for b in range(-60, 61, 30)])
-    ax.tick_params(axis="y", labelsize=8)
-    ax.grid(alpha=0.35, linewidth=0.6)
-    ax.set_xlabel("Galactic longitude l")
-    ax.set_ylabel("Galactic latitude b")
+    longitude = np.where(valid, longitude, np.nan)
+    latitude = np.where(valid, galactic.b.to_value(u.rad), np.nan)
+    groups = _groups(table, cluster)
+    if ax is not None or not panels or len(groups) == 1:
+        figure, ax = _axes(ax, (10.0, 4.8), "mollweide")
+        _scatter(ax, longitude, latitude, groups)
+        _galactic_grid(ax, step=30)
+        ax.set(xlabel="Galactic longitude l", ylabel="Galactic latitude b")
+        return figure
+    n_columns = min(3, len(groups))
+    n_rows = -(-len(groups) // n_columns)
+    figure = Figure(figsize=(4.3 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
+    size = _size(len(table))
+    known = [label for label, _ in groups if label >= 0]
+    for number, (label, rows) in enumerate(groups, start=1):
+        panel = figure.add_subplot(n_rows, n_columns, number, projection="mollweide")
+        panel.scatter(longitude, latitude, s=size, color="#DCDCDC", linewidths=0, rasterized=True)
+        colour = _colour(label, known.index(label) if label >= 0 else 0)
+        panel.scatter(
+            longitude[rows], latitude[rows], s=size, color=colour, alpha=0.8, linewidths=0, rasterized=True
+        )
+        panel.set_title(_name(label, len(rows)), fontsize=10)
+        _galactic_grid(panel, step=60)
+    figure.supxlabel("Galactic longitude l, latitude b", fontsize=10)
     return figure
+
+
+def _galactic_grid(ax: Axes, *, step: int) -> None:
+    ticks = np.arange(-180 + step, 180, step)
+    ax.set_xticks(np.radians(ticks), [f"{-t % 360}°" for t in ticks], fontsize=7, color="#333333")
+    latitudes = np.arange(-60, 61, step)
+    ax.set_yticks(np.radians(latitudes), [f"{b:+d}°" if b else "0°" for b in latitudes], fontsize=7)
+    for label in ax.get_xticklabels():  # they stand on the Galactic plane, where the points are
+        label.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6})
+        label.set_zorder(5)
+    ax.grid(alpha=0.35, linewidth=0.6)
 
 
 def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axes | None = None) -> Figure:

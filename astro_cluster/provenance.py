@@ -276,7 +276,8 @@ def content_hash(table: Table, names: Iterable[str] | None = None) -> str:
     Returns
     -------
     str
-        ``sha256:`` and 64 hexadecimal digits; the same after a trip through VOTable, FITS,
+        ``sha256:`` and 64 hexadecimal digits, whatever the order of the columns; the same
+        after a trip through VOTable, FITS,
         ECSV or Parquet.
 
     Examples
@@ -286,7 +287,7 @@ def content_hash(table: Table, names: Iterable[str] | None = None) -> str:
     True
     """
     digest = hashlib.sha256()
-    for name in table.colnames if names is None else names:
+    for name in sorted(table.colnames if names is None else names):
         column = table[name]
         digest.update(f"\0{name}\0{_unit_text(column)}\0".encode())
         for chunk in _canonical(column):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import QTable, Table, TableMergeError, vstack
+from astropy.table import Column, MaskedColumn, QTable, Table, TableMergeError, vstack
 from astropy.utils.masked import Masked
 
 from astro_cluster import parquet, provenance, votable
@@ -99,6 +99,18 @@ def _read_votable(path: Path, **options: Any) -> QTable:
     return table
 
 
+def _decoded(table: QTable) -> QTable:
+    """Turn bytes into text.  FITS means ASCII; UTF-8 is what it becomes in practice."""
+    for name in table.colnames:
+        column = table[name]
+        if getattr(column, "dtype", np.dtype(float)).kind == "S":
+            text = np.char.decode(np.ma.getdata(np.ma.asarray(column)), "utf-8", "replace")
+            mask = np.array(getattr(column, "mask", False))
+            new = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
+            table.replace_column(name, with_info(new, column))
+    return table
+
+
 def _read_hdu(path: Path, hdu: int | str | None) -> tuple[QTable, fits.BinTableHDU, bytes]:
     """Return a table, its HDU, and the bytes of our own record if there is one."""
     with warnings.catch_warnings():
@@ -111,7 +123,7 @@ def _read_hdu(path: Path, hdu: int | str | None) -> tuple[QTable, fits.BinTableH
                 names = ", ".join(h.name or "?" for h in hdus)
                 raise InputError(f"{path} holds no table: its HDUs are {names}")
             chosen = hdus[tables[0] if hdu is None else hdu]
-            table = _native(QTable.read(chosen, character_as_bytes=False))
+            table = _decoded(_native(QTable.read(chosen, character_as_bytes=True)))
             return table, chosen, bytes(hdus[_RECORD_HDU].data) if _RECORD_HDU in hdus else b""
 
 
@@ -370,6 +382,9 @@ def _fits_hdus(table: QTable) -> fits.HDUList:
             # A FITS logical has no null that astropy reads; a short has.
             columns[name]["boolean"] = True
             plain.replace_column(name, with_info(column.astype("i2"), column))
+        elif column.dtype.kind == "U":
+            raw = np.char.encode(np.ma.filled(np.ma.asarray(column), ""), "utf-8")
+            plain.replace_column(name, with_info(Column(raw), column))
     main = fits.table_to_hdu(plain)
     main.name = "TABLE"
     for i, name in enumerate(main.columns.names, start=1):

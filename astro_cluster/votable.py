@@ -6,7 +6,10 @@ the table go out and come back as named INFO elements.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
+import json
 import os
 import warnings
 from typing import BinaryIO
@@ -14,7 +17,6 @@ from typing import BinaryIO
 import numpy as np
 from astropy import units as u
 from astropy.io import votable as astropy_votable
-from astropy.io.misc import yaml
 from astropy.io.votable.exceptions import VOWarning
 from astropy.io.votable.tree import CooSys, Info
 from astropy.table import Column, MaskedColumn, QTable, Table
@@ -26,6 +28,7 @@ from astro_cluster.mixins import join_mixins, split_mixins
 __all__ = ["VERSIONS", "read_votable", "write_votable"]
 
 VERSIONS = ("1.4", "1.5")
+_CHUNK = 49_152  # rows; a multiple of 3, so that pieces of base64 can be put together
 _LAYOUT = "astro_cluster_mixins"
 _MASKED_TEXT = "astro_cluster_masked_text"
 
@@ -50,6 +53,9 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
         nothing = np.array([item is None for item in data.ravel()]).reshape(data.shape)
         mask = nothing | np.array(getattr(column, "mask", False))
         new = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
+        return _storable(name, with_info(new, column))
+    elif column.dtype.kind in "US":
+        new = column.astype(f"{column.dtype.kind}{_text_width(column)}")
     elif kind == "u8":
         if len(column) and int(np.max(np.ma.filled(column, 0))) > np.iinfo("i8").max:
             raise InputError(f"column {name!r} has integers above 2**63 - 1, which no VOTable can hold")
@@ -60,6 +66,16 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
         return column
     new.info.unit = column.info.unit
     return with_info(new, column)
+
+
+def _text_width(column: Column) -> int:
+    """Return how many characters to declare: UTF-16 needs two for some, and 1 alone is deprecated."""
+    values = np.array(np.ma.getdata(np.asarray(column)))
+    values = values.astype(values.dtype.newbyteorder("="))
+    if values.dtype.kind == "S" or not values.size:
+        return max(values.dtype.itemsize // (4 if values.dtype.kind == "U" else 1), 2)
+    points = values.reshape(-1, 1).view("u4")
+    return max(points.shape[1] + int((points > 0xFFFF).sum(axis=1).max()), 2)
 
 
 def _check_unit(name: str, unit: u.UnitBase | None) -> None:
@@ -125,25 +141,75 @@ def write_votable(
     plain, layout, frames = split_mixins(table)
     infos = dict(infos or {})
     if layout:
-        infos[_LAYOUT] = layout
+        infos[_LAYOUT] = json.dumps(layout)  # an XML attribute keeps no line breaks
     stored = QTable(meta={k: v for k, v in table.meta.items() if k in ("ID", "name", "description")})
     for name in plain.colnames:
         _check_unit(name, plain[name].info.unit)
         stored[name] = _storable(name, plain[name])
     if masked := _masked_text(stored):
-        infos[_MASKED_TEXT] = yaml.dump(masked)
+        infos[_MASKED_TEXT] = json.dumps(masked)
         for name in masked:
             stored.replace_column(name, with_info(stored[name].filled(""), stored[name]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", u.UnitsWarning)  # deprecated units are still valid VOUnits
         warnings.simplefilter("ignore", VOWarning)  # names that are no XML IDs get an ID of their own
-        tree = astropy_votable.from_table(stored)
-        _complete(tree, version=version, infos=infos, frames=frames)
-        tree.to_xml(file, tabledata_format="binary2")
+        tree = astropy_votable.from_table(stored[:0])
+        _complete(tree, stored, version=version, infos=infos, frames=frames)
+        head = io.BytesIO()
+        tree.to_xml(head, tabledata_format="binary2")
+    # astropy writes row by row in Python, and leaves DATA out where there is no row, without
+    # which STILTS and TOPCAT see no table.
+    before, end, after = head.getvalue().rpartition(b"</TABLE>")
+    file.write(before + b'<DATA><BINARY2><STREAM encoding="base64">')
+    for start in range(0, len(stored), _CHUNK):
+        file.write(base64.b64encode(_binary2(stored[start : start + _CHUNK])))
+    file.write(b"</STREAM></BINARY2></DATA>" + end + after)
+
+
+def _binary2(rows: QTable) -> bytes:
+    """Return rows in BINARY2: a bit a column that is 1 where the value is null, then the values."""
+    nulls = np.zeros((len(rows), len(rows.colnames)), dtype=bool)
+    parts = []
+    for i, name in enumerate(rows.colnames):
+        column = rows[name]
+        mask = np.asarray(getattr(column, "mask", False))
+        nulls[:, i] = mask.reshape(len(rows), -1).all(axis=1) if mask.ndim else mask
+        values = np.array(_plain_values(column))
+        if values.dtype.kind == "b":
+            values = np.where(values, b"T", b"F")
+            values[np.broadcast_to(mask, values.shape)] = b"?"
+        elif values.dtype.kind == "U":
+            wide = values.dtype.itemsize // 4
+            values = np.char.encode(values, "utf-16-be").astype(f"S{2 * wide}")
+        elif mask.ndim > 1 and np.any(mask.reshape(len(rows), -1).any(axis=1) & ~nulls[:, i]):
+            if values.dtype.kind in "iu":
+                raise InputError(
+                    f"column {name!r} has rows in which some of the integers are masked, which a VOTable "
+                    "cannot say; make it a column of floats, or mask whole rows"
+                )
+            values[mask] = np.nan
+        elif values.dtype.kind in "fc":
+            values[np.broadcast_to(mask, values.shape)] = np.nan
+        parts.append(values.astype(values.dtype.newbyteorder(">")))
+    parts.insert(0, np.packbits(nulls, axis=1))
+    record = np.empty(len(rows), dtype=[(str(i), p.dtype, p.shape[1:]) for i, p in enumerate(parts)])
+    for i, part in enumerate(parts):
+        record[str(i)] = part
+    return record.tobytes()
+
+
+def _plain_values(column: Column | u.Quantity) -> np.ndarray:
+    bare = getattr(column, "unmasked", column)
+    return np.ma.getdata(np.asarray(getattr(bare, "value", bare)))
 
 
 def _complete(
-    tree: astropy_votable.tree.VOTableFile, *, version: str, infos: dict[str, str], frames: dict[str, str]
+    tree: astropy_votable.tree.VOTableFile,
+    stored: QTable,
+    *,
+    version: str,
+    infos: dict[str, str],
+    frames: dict[str, str],
 ) -> None:
     """Add to astropy's tree what it leaves out, and mend what TOPCAT stumbles over."""
     tree.version = version
@@ -155,6 +221,10 @@ def _complete(
         if element_field.datatype == "bit":
             element_field.datatype = "boolean"
             element_field._setup({}, None)
+        shape = stored[element_field.name].shape[1:]
+        if len(shape) > 1 and element_field.datatype not in ("char", "unicodeChar"):
+            # The first axis is the fastest; astropy knows that when it reads only.
+            element_field.arraysize = "x".join(map(str, reversed(shape)))
     _refer_to_frames(resource, element, frames, version)
 
 
@@ -245,11 +315,11 @@ def read_votable(
     for name in result.colnames:
         (result[name].info.meta or {}).pop("_votable_string_dtype", None)
     if _MASKED_TEXT in infos:
-        for name in yaml.load(infos.pop(_MASKED_TEXT)):
+        for name in json.loads(infos.pop(_MASKED_TEXT)):
             if name in result.colnames and result[name].dtype.kind in "US":
                 text = result[name]
                 masked = MaskedColumn(text, mask=np.asarray(text) == "", copy=False)
                 result.replace_column(name, with_info(masked, text))
     if _LAYOUT in infos:
-        result = join_mixins(result, infos.pop(_LAYOUT))
+        result = join_mixins(result, json.loads(infos.pop(_LAYOUT)))
     return result, infos

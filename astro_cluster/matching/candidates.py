@@ -12,12 +12,12 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astro_cluster.columns import require
-from astro_cluster.crossmatch import cds, epochs
-from astro_cluster.crossmatch.answers import remote_identity
-from astro_cluster.crossmatch.join import split_coordinates
-from astro_cluster.crossmatch.local import close_pairs
-from astro_cluster.crossmatch.positions import find_position, sky_coord
-from astro_cluster.crossmatch.reference import LocalReference, RemoteReference
+from astro_cluster.matching import cds, epochs
+from astro_cluster.matching.answers import remote_identity
+from astro_cluster.matching.join import split_coordinates
+from astro_cluster.matching.local import close_pairs
+from astro_cluster.matching.positions import find_position, sky_coord
+from astro_cluster.matching.reference import LocalReference, RemoteReference
 from astro_cluster.exceptions import InputError
 from astro_cluster.provenance import content_hash
 
@@ -93,7 +93,7 @@ def find_sky(table: QTable, position: str | Sequence[str] | None, epoch: float |
     table : `~astropy.table.QTable`
         Table of n rows.
     position : (str, str) or str, optional
-        As in `~astro_cluster.crossmatch.find_position`.
+        As in `~astro_cluster.matching.find_position`.
     epoch : float, optional
         Julian year of the positions.
 
@@ -222,12 +222,12 @@ def service_request(
     Parameters
     ----------
     sky, target, radius, find, columns, epoch, chunk_rows
-        As in `~astro_cluster.crossmatch.crossmatch`, checked.
+        As in `~astro_cluster.matching.crossmatch`, checked.
 
     Returns
     -------
     request : dict
-        Arguments of `~astro_cluster.crossmatch.cds.fetch_pairs`, but for ``cache``.
+        Arguments of `~astro_cluster.matching.cds.fetch_pairs`, but for ``cache``.
     inputs : list of str
         Local columns that were used.
     facts : dict

@@ -12,7 +12,7 @@ from astropy.table import QTable
 from astropy.time import Time
 
 from astro_cluster import AstroClusterWarning, InputError, crossmatch, records
-from astro_cluster.crossmatch.epochs import Motion, find_motion, julian_year, move
+from astro_cluster.matching.epochs import Motion, find_motion, julian_year, move
 
 
 def moving(n=50, seed=0, epoch=2016.0):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import astro_cluster as ac
 from astro_cluster import InputError
-from astro_cluster.crossmatch.find import FIND_MODES
+from astro_cluster.matching.find import FIND_MODES
 from astro_cluster.tables import float_values
 
 

@@ -15,12 +15,12 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 
 from astro_cluster.config import conf
-from astro_cluster.crossmatch.answers import DEC, RA, ROW, SEPARATION, stack_answers
-from astro_cluster.crossmatch.cache import AnswerCache
+from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION, stack_answers
+from astro_cluster.matching.cache import AnswerCache
 from astro_cluster.exceptions import InputError, ServiceError
 
 if TYPE_CHECKING:
-    from astro_cluster.crossmatch.service import Answer, Service
+    from astro_cluster.matching.service import Answer, Service
 
 __all__ = ["MAX_RADIUS", "RemotePairs", "fetch_pairs", "first_question"]
 
@@ -114,7 +114,7 @@ def first_question(
     >>> form["cat2"], form["cat1"].split()
     ('simbad', ['ac_row,ac_ra,ac_dec', '0,10.0,5.0'])
     """
-    from astro_cluster.crossmatch.service import Service
+    from astro_cluster.matching.service import Service
 
     _check_radius(radius)
     request, rows = _prepare(
@@ -145,7 +145,7 @@ def _row_numbers(answer: Answer, n_rows: int) -> np.ndarray | None:
 
 
 def _kept_answer(cache: AnswerCache, question: dict[str, Any], n_rows: int) -> Answer | None:
-    from astro_cluster.crossmatch.service import parse_answer
+    from astro_cluster.matching.service import parse_answer
 
     content = cache.get(question)
     if content is None:
@@ -163,7 +163,7 @@ class _Fetcher:
     """Asks chunk after chunk; halves those whose answer is cut."""
 
     def __init__(self, request: _Request, *, cache: bool) -> None:
-        from astro_cluster.crossmatch.service import Service
+        from astro_cluster.matching.service import Service
 
         self.request = request
         self.service = Service()

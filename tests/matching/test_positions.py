@@ -10,7 +10,7 @@ from astropy.table import Column, MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
 from astro_cluster import InputError
-from astro_cluster.crossmatch import crossmatch, find_position, sky_coord
+from astro_cluster.matching import crossmatch, find_position, sky_coord
 
 
 def table_of(*names, **ucds):

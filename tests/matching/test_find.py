@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astro_cluster import InputError
-from astro_cluster.crossmatch.find import FIND_MODES, check_mode, nearest_pair, select_pairs
+from astro_cluster.matching.find import FIND_MODES, check_mode, nearest_pair, select_pairs
 
 N_LOCAL, N_REMOTE = 6, 5
 

@@ -12,7 +12,7 @@ from astropy.table import QTable
 
 import astro_cluster as ac
 from astro_cluster import InputError, ServiceError, conf
-from astro_cluster.crossmatch.find import FIND_MODES
+from astro_cluster.matching.find import FIND_MODES
 from astro_cluster.tables import float_values
 
 RADIUS = 10 * u.arcsec

@@ -13,17 +13,17 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 
 from astro_cluster.config import conf
-from astro_cluster.crossmatch import cds, epochs
-from astro_cluster.crossmatch.candidates import (
+from astro_cluster.matching import cds, epochs
+from astro_cluster.matching.candidates import (
     Pairs,
     find_sky,
     pairs_at_hand,
     pairs_of_service,
     service_request,
 )
-from astro_cluster.crossmatch.find import check_mode, keeps_rows, select_pairs
-from astro_cluster.crossmatch.join import check_separation, join, output_names
-from astro_cluster.crossmatch.reference import LocalReference, find_reference
+from astro_cluster.matching.find import check_mode, keeps_rows, select_pairs
+from astro_cluster.matching.join import check_separation, join, output_names
+from astro_cluster.matching.reference import LocalReference, find_reference
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.provenance import Step, step
 from astro_cluster.tables import as_qtable
