@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from astro_cluster import plotting, recipes, simulate
 from astro_cluster.clustering import cluster
 from astro_cluster.config import conf
-from astro_cluster.matching import crossmatch
 from astro_cluster.exceptions import InputError, ServiceError
+from astro_cluster.matching import crossmatch
 from astro_cluster.provenance import Step, step
 from astro_cluster.summary import summarize
 from astro_cluster.tables import write
@@ -154,7 +154,7 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
 
     Examples
     --------
-    >>> files = run(getfixture("tmp_path"), rows=400)  # doctest: +ELLIPSIS
+    >>> files = run(getfixture("tmp_path"), rows=1000)
     Simulated...
     >>> sorted(files)
     ['clusters', 'ecsv', 'sky', 'summary', 'types', 'votable']

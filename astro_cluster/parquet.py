@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Column, MaskedColumn, QTable
+from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
 from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
 
@@ -44,7 +44,8 @@ def _to_arrow(name: str, column: Column) -> pa.Array:
         data = np.char.decode(data, "utf-8")
     flat = data.reshape(-1)
     values = flat.astype(object) if flat.dtype.kind == "U" else flat.astype(flat.dtype.newbyteorder("="))
-    array = pyarrow.array(values, mask=mask.reshape(-1), from_pandas=False)
+    kind = pyarrow.string() if flat.dtype.kind == "U" else None  # without values Arrow could not tell
+    array = pyarrow.array(values, type=kind, mask=mask.reshape(-1), from_pandas=False)
     for size in reversed(data.shape[1:]):
         array = pyarrow.FixedSizeListArray.from_arrays(array, size)
     return array
@@ -126,11 +127,11 @@ def read_parquet(path: str | os.PathLike[str]) -> QTable:
     """
     pyarrow = _pyarrow()
     arrow = pyarrow.parquet.read_table(path)
-    table = QTable()
+    table = Table()
     for name, chunked in zip(arrow.column_names, arrow.columns, strict=True):
         table[name] = _from_arrow(name, chunked.combine_chunks(), path)
     if _YAML_KEY not in (arrow.schema.metadata or {}):
-        return table
+        return QTable(table, copy=False)
     header = get_header_from_yaml(arrow.schema.metadata[_YAML_KEY].decode().split("\n"))
     for described in header["datatype"]:
         column = table[described["name"]]

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from astro_cluster.columns import require
-from astro_cluster.matching import find_position, sky_coord
 from astro_cluster.exceptions import InputError
+from astro_cluster.matching import find_position, sky_coord
 from astro_cluster.summary import cluster_column
 from astro_cluster.tables import Source, as_qtable, float_values
 

@@ -378,10 +378,10 @@ def _fits_hdus(table: QTable) -> fits.HDUList:
             "description": column.info.description,
             "meta": provenance.encode(column.info.meta or {}),
         }
-        if column.dtype == bool and np.any(getattr(column, "mask", False)):
+        if column.dtype.kind in "biu" and np.any(getattr(column, "mask", False)):
             # A FITS logical has no null that astropy reads; a short has.
-            columns[name]["boolean"] = True
-            plain.replace_column(name, with_info(column.astype("i2"), column))
+            columns[name]["boolean"] = column.dtype.kind == "b"
+            plain.replace_column(name, _with_free_null(name, column))
         elif column.dtype.kind == "U":
             raw = np.char.encode(np.ma.filled(np.ma.asarray(column), ""), "utf-8")
             plain.replace_column(name, with_info(Column(raw), column))
@@ -402,6 +402,20 @@ def _fits_hdus(table: QTable) -> fits.HDUList:
     raw = json.dumps(kept, ensure_ascii=True).encode("ascii")
     record = fits.ImageHDU(np.frombuffer(raw, dtype="u1"), name=_RECORD_HDU)
     return fits.HDUList([fits.PrimaryHDU(), main, record])
+
+
+def _with_free_null(name: str, column: MaskedColumn) -> MaskedColumn:
+    """Return masked integers with a null that is none of their values, which FITS needs."""
+    # FITS has no other small integers than these; wider ones make room for a null.
+    narrow = {"b1": "i2", "i1": "i2", "u1": "i2", "u2": "i4", "u4": "i8"}.get(column.dtype.str[1:])
+    values = column.astype(narrow) if narrow else column.copy()
+    limits = np.iinfo(values.dtype)
+    seen = values.compressed()
+    for null in (limits.min, limits.max, -1, -999):
+        if limits.min <= null <= limits.max and not np.any(seen == null):
+            values.fill_value = null
+            return with_info(values, column)
+    raise InputError(f"column {name!r} leaves no integer free that could stand for its masked values in FITS")
 
 
 def _write_ecsv(table: QTable, path: Path) -> None:

@@ -245,14 +245,18 @@ def _refer_to_frames(
 
 def _mend_units(table: Table) -> None:
     """Parse the units that are not in the style of the document's version, in any style."""
+    known = u.get_current_unit_registry().registry
     unknown = []
     for name in table.colnames:
         unit = table[name].unit
         if not isinstance(unit, u.UnrecognizedUnit):
+            # VOUnit makes a unit of any word; one that astropy does not know converts to nothing.
+            if unit is not None and any(base.name not in known for base in unit.bases):
+                unknown.append(f"{name} [{unit}]")
             continue
         for style in ("vounit", "generic", "cds", "ogip"):
-            with contextlib.suppress(ValueError), warnings.catch_warnings():
-                warnings.simplefilter("ignore", u.UnitsWarning)
+            with contextlib.suppress(ValueError, u.UnitsWarning), warnings.catch_warnings():
+                warnings.simplefilter("error", u.UnitsWarning)
                 table[name].unit = u.Unit(str(unit), format=style)
                 break
         else:

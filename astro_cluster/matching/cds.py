@@ -15,9 +15,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 
 from astro_cluster.config import conf
+from astro_cluster.exceptions import InputError, ServiceError
 from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION, stack_answers
 from astro_cluster.matching.cache import AnswerCache
-from astro_cluster.exceptions import InputError, ServiceError
 
 if TYPE_CHECKING:
     from astro_cluster.matching.service import Answer, Service

@@ -13,6 +13,7 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 
 from astro_cluster.config import conf
+from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.matching import cds, epochs
 from astro_cluster.matching.candidates import (
     Pairs,
@@ -24,7 +25,6 @@ from astro_cluster.matching.candidates import (
 from astro_cluster.matching.find import check_mode, keeps_rows, select_pairs
 from astro_cluster.matching.join import check_separation, join, output_names
 from astro_cluster.matching.reference import LocalReference, find_reference
-from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.provenance import Step, step
 from astro_cluster.tables import as_qtable
 

@@ -22,8 +22,8 @@ from astropy.table import Table
 from astroquery.xmatch import XMatchClass
 
 from astro_cluster.config import conf
-from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION
 from astro_cluster.exceptions import ServiceError
+from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION
 
 __all__ = ["Answer", "Service", "parse_answer"]
 

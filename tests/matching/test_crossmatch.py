@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 from astropy import units as u
@@ -230,13 +228,6 @@ def test_a_table_in_memory_cannot_be_run_again(mine, rich):
     assert ac.records(out)[-1]["parameters"]["reference"] == {"unrecorded": "QTable"}
     with pytest.raises(InputError, match="could not keep a parameter"):
         ac.rerun(out)
-
-
-def test_the_room_may_be_called_like_its_step(mine, rich):
-    from astro_cluster import crossmatch
-
-    assert crossmatch(mine, rich).colnames == crossmatch.crossmatch(mine, rich).colnames
-    assert "radius" in inspect.signature(crossmatch).parameters
 
 
 def test_two_matches_side_by_side(mine, rich):

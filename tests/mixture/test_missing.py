@@ -174,7 +174,7 @@ def test_recovers_a_mixture_from_holes():
         [0.5, 0.5], [[0.0, 0.0, 0.0], [6.0, 0.0, 3.0]], [np.eye(3), np.eye(3) + 0.5]
     )
     truth.random_state = 1
-    X, y = truth.sample(3000)
+    X, _ = truth.sample(3000)
     X[np.random.default_rng(2).random(X.shape) < 0.3] = np.nan
     gm = GaussianMixture(2, random_state=0, tol=1e-6, max_iter=500).fit(X)
     order = np.argsort(gm.means_[:, 0])

@@ -1,0 +1,64 @@
+"""How Sphinx builds these pages; the figures are drawn while it does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+project = "astro_cluster"
+author = "the astro_cluster developers"
+copyright = f"{datetime.now(UTC).year}, {author}"
+release = installed_version("astro_cluster")
+version = release.split("+")[0]
+
+extensions = [
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+]
+if os.environ.get("ASTRO_CLUSTER_DOCS_INTERSPHINX"):  # needs a network
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "astropy": ("https://docs.astropy.org/en/stable", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+    }
+
+default_role = "obj"
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings tell types, shapes and units
+numpydoc_show_class_members = False  # the class template lists them
+nitpicky = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"astro_cluster {version}"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+}
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+
+
+def setup(app):
+    """Draw the figures of the tutorials before the pages are read."""
+    from make_figures import make_figures
+
+    app.connect("builder-inited", lambda _: make_figures())

@@ -1,0 +1,47 @@
+"""Draw the figures of the tutorials, by running the tutorials themselves.
+
+What a page shows is therefore what the code on that page draws.  Sphinx calls this when a
+build begins; ``python docs/make_figures.py`` does it by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import os
+import tempfile
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+FIGURES = DOCS / "_static" / "figures"
+PAGES = ("tutorials/chandra.rst",)
+
+
+def make_figures() -> list[Path]:
+    """Run the pages in an empty folder and keep the figures that they save.
+
+    Returns
+    -------
+    list of path
+        The figures, in ``docs/_static/figures``.
+    """
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    made = []
+    for page in PAGES:
+        text = (DOCS / page).read_text(encoding="utf-8")
+        names: dict[str, object] = {}
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                for example in doctest.DocTestParser().get_examples(text, page):
+                    if doctest.SKIP not in example.options:
+                        exec(compile(example.source, page, "single"), names)  # noqa: S102 - our own page
+            for drawn in sorted(Path(folder).glob("*.png")):
+                kept = FIGURES / drawn.name
+                kept.write_bytes(drawn.read_bytes())
+                made.append(kept)
+    return made
+
+
+if __name__ == "__main__":
+    for path in make_figures():
+        print(path)
