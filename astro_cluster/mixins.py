@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io.misc import yaml
-from astropy.table import Column, QTable
+from astropy.table import Column, MaskedColumn, QTable
 from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
 from astropy.time import Time
 
-__all__ = ["join_mixins", "split_mixins"]
+from astro_cluster.columns import with_info
+from astro_cluster.exceptions import InputError
+
+__all__ = ["as_text", "join_mixins", "split_mixins"]
 
 _UCD_OF_COMPONENT = {
     "ra": "pos.eq.ra",
@@ -114,3 +118,41 @@ def join_mixins(table: QTable, layout: str) -> QTable:
     joined = QTable(table, copy=False)
     joined.meta["__serialized_columns__"] = {name: known[name] for name in whole}
     return QTable(_construct_mixins_from_columns(joined), copy=False)[order]
+
+
+def as_text(name: str, column: Column) -> Column:
+    """Turn a column of Python objects into one of text, None masked.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column, for the error.
+    column : (n,) `~astropy.table.Column`
+        Column with the data type object.
+
+    Returns
+    -------
+    (n,) `~astropy.table.Column`
+        A MaskedColumn if anything is masked.
+
+    Raises
+    ------
+    InputError
+        If an object is no string.
+
+    Examples
+    --------
+    >>> as_text("s", Column(["a", None], dtype=object)).mask.tolist()
+    [False, True]
+    """
+    data = np.ma.getdata(np.ma.asarray(column))
+    hidden = np.array(np.broadcast_to(getattr(column, "mask", False), data.shape))
+    hidden = hidden | np.reshape([item is None for item in data.ravel()], data.shape).astype(bool)
+    items = ["" if skip else item for item, skip in zip(data.ravel(), hidden.ravel(), strict=True)]
+    if not all(isinstance(item, str) for item in items):
+        raise InputError(
+            f"column {name!r} holds Python objects, which no table file can; turn it into numbers or "
+            "strings, or leave it out"
+        )
+    text = np.array(items, dtype=str).reshape(data.shape)
+    return with_info(MaskedColumn(text, mask=hidden) if hidden.any() else Column(text), column)

@@ -15,6 +15,7 @@ from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
 from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
 
 from astro_cluster.exceptions import InputError
+from astro_cluster.mixins import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,6 +97,9 @@ def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
     """
     pyarrow = _pyarrow()
     plain = represent_mixins_as_columns(table)
+    for name in plain.colnames:
+        if plain[name].dtype.kind == "O":
+            plain.replace_column(name, as_text(name, plain[name]))
     arrays = {name: _to_arrow(name, plain[name]) for name in plain.colnames}
     arrow = pyarrow.table(arrays).replace_schema_metadata({_YAML_KEY: "\n".join(get_yaml_from_table(plain))})
     pyarrow.parquet.write_table(arrow, path)

@@ -19,15 +19,13 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
-from astropy.table import Column, MaskedColumn, QTable, Table, TableMergeError, vstack
+from astropy.table import QTable, Table, TableMergeError, vstack
 from astropy.utils.masked import Masked
 
-from astro_cluster import parquet, provenance, votable
-from astro_cluster.columns import add_column, with_info
+from astro_cluster import fitstable, parquet, provenance, votable
+from astro_cluster.columns import add_column
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.export import to_latex, to_markdown
-from astro_cluster.mixins import join_mixins, split_mixins
 from astro_cluster.provenance import META_KEY, Step, step
 
 __all__ = ["FORMATS", "as_qtable", "derive", "read", "write"]
@@ -52,9 +50,8 @@ _MAGIC = {
     b"<?xml": "votable",
     b"<VOTABLE": "votable",
 }
-_RECORD_HDU = "ASTRO_CLUSTER"
-_INFO_RECORD = "astro_cluster_record"
-_INFO_META = "astro_cluster_meta"
+_RECORD = "astro_cluster_record"
+_META = "astro_cluster_meta"
 
 
 def _format_by_name(path: Path) -> str | None:
@@ -79,76 +76,21 @@ def _format_of(path: Path) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def _native(table: QTable) -> QTable:
-    """Turn big-endian columns, as FITS has them, into the machine's own byte order."""
-    for name in table.colnames:
-        column = table[name]
-        if not hasattr(column, "dtype") or column.dtype.isnative:
-            continue
-        native = column.astype(column.dtype.newbyteorder("="))
-        table.replace_column(name, with_info(native, column))
+def _with_texts(table: QTable, texts: dict[str, str]) -> QTable:
+    """Put back what `_texts` took from the meta."""
+    if _META in texts:
+        table.meta.update(provenance.decode(json.loads(texts[_META])))
+    if _RECORD in texts:
+        table.meta[META_KEY] = json.loads(texts[_RECORD])
     return table
 
 
 def _read_votable(path: Path, **options: Any) -> QTable:
-    table, infos = votable.read_votable(path, **options)
-    if _INFO_META in infos:
-        table.meta.update(provenance.decode(json.loads(infos[_INFO_META])))
-    if _INFO_RECORD in infos:
-        table.meta[META_KEY] = json.loads(infos[_INFO_RECORD])
-    return table
+    return _with_texts(*votable.read_votable(path, **options))
 
 
-def _decoded(table: QTable) -> QTable:
-    """Turn bytes into text.  FITS means ASCII; UTF-8 is what it becomes in practice."""
-    for name in table.colnames:
-        column = table[name]
-        if getattr(column, "dtype", np.dtype(float)).kind == "S":
-            text = np.char.decode(np.ma.getdata(np.ma.asarray(column)), "utf-8", "replace")
-            mask = np.array(getattr(column, "mask", False))
-            new = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
-            table.replace_column(name, with_info(new, column))
-    return table
-
-
-def _read_hdu(path: Path, hdu: int | str | None) -> tuple[QTable, fits.BinTableHDU, bytes]:
-    """Return a table, its HDU, and the bytes of our own record if there is one."""
-    with warnings.catch_warnings():
-        # Names such as 'TTau*' are against a recommendation only.
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        warnings.filterwarnings("error", message="File may have been truncated")
-        with fits.open(path, memmap=False) as hdus:
-            tables = [i for i, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))]
-            if not tables:
-                names = ", ".join(h.name or "?" for h in hdus)
-                raise InputError(f"{path} holds no table: its HDUs are {names}")
-            chosen = hdus[tables[0] if hdu is None else hdu]
-            table = _decoded(_native(QTable.read(chosen, character_as_bytes=True)))
-            return table, chosen, bytes(hdus[_RECORD_HDU].data) if _RECORD_HDU in hdus else b""
-
-
-def _read_fits(path: Path, *, hdu: int | str | None = None) -> QTable:
-    table, chosen, stored = _read_hdu(path, hdu)
-    header = chosen.header
-    for i, name in enumerate(chosen.columns.names, start=1):
-        if name in table.colnames and (ucd := header.get(f"TUCD{i}")):  # as TOPCAT writes it
-            table[name].info.meta = {**(table[name].info.meta or {}), "ucd": ucd}
-        if name in table.colnames and (text := header.get(f"TCOMM{i}")):
-            table[name].info.description = table[name].info.description or text
-    if not stored:
-        return table
-    kept = json.loads(stored)
-    table.meta.clear()  # header cards; what stood in the meta is in the record
-    table.meta.update(provenance.decode(kept["meta"]))
-    if kept["record"]:
-        table.meta[META_KEY] = kept["record"]
-    for name in set(kept["columns"]) & set(table.colnames):
-        described = kept["columns"][name]
-        if described.get("boolean"):
-            table.replace_column(name, with_info(table[name].astype(bool), table[name]))
-        table[name].info.description = described["description"]
-        table[name].info.meta = provenance.decode(described["meta"])
-    return join_mixins(table, kept["layout"]) if kept["layout"] else table
+def _read_fits(path: Path, **options: Any) -> QTable:
+    return _with_texts(*fitstable.read_fits(path, **options))
 
 
 def _read_ecsv(path: Path) -> QTable:
@@ -343,79 +285,23 @@ def derive(table: QTable) -> QTable:
 # ---------------------------------------------------------------- writing
 
 
-def _plain_meta(table: QTable) -> dict[str, Any]:
-    """Return what of the table's meta can be kept in any file, besides the record."""
+def _texts(table: QTable) -> dict[str, str]:
+    """Return the record and what else of the meta can be kept, for files that keep text only."""
     plain = {str(k): provenance.encode(v) for k, v in table.meta.items() if k not in (META_KEY, "comments")}
-    return {k: v for k, v in plain.items() if "unrecorded" not in json.dumps(v)}
+    plain = {k: v for k, v in plain.items() if "unrecorded" not in json.dumps(v)}
+    history = provenance.records(table)
+    return ({_META: json.dumps(plain, ensure_ascii=True)} if plain else {}) | (
+        {_RECORD: provenance.to_json(history)} if history else {}
+    )
 
 
 def _write_votable(table: QTable, path: Path, *, version: str) -> None:
-    infos = {}
-    if meta := _plain_meta(table):
-        infos[_INFO_META] = json.dumps(meta, ensure_ascii=True)
-    if history := provenance.records(table):
-        infos[_INFO_RECORD] = provenance.to_json(history)
     with path.open("wb") as file:
-        votable.write_votable(table, file, infos=infos, version=version)
+        votable.write_votable(table, file, infos=_texts(table), version=version)
 
 
 def _write_fits(table: QTable, path: Path) -> None:
-    with warnings.catch_warnings():
-        # Names such as 'TTau*' are against a recommendation only.
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        _fits_hdus(table).writeto(path)
-
-
-def _fits_hdus(table: QTable) -> fits.HDUList:
-    """Return the table and the record as bytes in an image HDU, which other programs pass over."""
-    plain, layout, _ = split_mixins(table)
-    plain = QTable(plain, copy=False)
-    plain.meta.clear()
-    columns: dict[str, dict[str, Any]] = {}
-    for name in plain.colnames:
-        column = plain[name]
-        columns[name] = {
-            "description": column.info.description,
-            "meta": provenance.encode(column.info.meta or {}),
-        }
-        if column.dtype.kind in "biu" and np.any(getattr(column, "mask", False)):
-            # A FITS logical has no null that astropy reads; a short has.
-            columns[name]["boolean"] = column.dtype.kind == "b"
-            plain.replace_column(name, _with_free_null(name, column))
-        elif column.dtype.kind == "U":
-            raw = np.char.encode(np.ma.filled(np.ma.asarray(column), ""), "utf-8")
-            plain.replace_column(name, with_info(Column(raw), column))
-    main = fits.table_to_hdu(plain)
-    main.name = "TABLE"
-    for i, name in enumerate(main.columns.names, start=1):
-        if ucd := columns[name]["meta"].get("ucd"):
-            main.header[f"TUCD{i}"] = ucd  # TOPCAT reads these two
-        text = " ".join((columns[name]["description"] or "").split())
-        if text and text.isascii() and text.isprintable():
-            main.header[f"TCOMM{i}"] = text
-    kept = {
-        "record": provenance.records(table),
-        "meta": _plain_meta(table),
-        "columns": columns,
-        "layout": layout,
-    }
-    raw = json.dumps(kept, ensure_ascii=True).encode("ascii")
-    record = fits.ImageHDU(np.frombuffer(raw, dtype="u1"), name=_RECORD_HDU)
-    return fits.HDUList([fits.PrimaryHDU(), main, record])
-
-
-def _with_free_null(name: str, column: MaskedColumn) -> MaskedColumn:
-    """Return masked integers with a null that is none of their values, which FITS needs."""
-    # FITS has no other small integers than these; wider ones make room for a null.
-    narrow = {"b1": "i2", "i1": "i2", "u1": "i2", "u2": "i4", "u4": "i8"}.get(column.dtype.str[1:])
-    values = column.astype(narrow) if narrow else column.copy()
-    limits = np.iinfo(values.dtype)
-    seen = values.compressed()
-    for null in (limits.min, limits.max, -1, -999):
-        if limits.min <= null <= limits.max and not np.any(seen == null):
-            values.fill_value = null
-            return with_info(values, column)
-    raise InputError(f"column {name!r} leaves no integer free that could stand for its masked values in FITS")
+    fitstable.write_fits(table, path, texts=_texts(table))
 
 
 def _write_ecsv(table: QTable, path: Path) -> None:

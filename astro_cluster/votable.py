@@ -23,7 +23,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import AstroClusterWarning, InputError
-from astro_cluster.mixins import join_mixins, split_mixins
+from astro_cluster.mixins import as_text, join_mixins, split_mixins
 
 __all__ = ["VERSIONS", "read_votable", "write_votable"]
 
@@ -42,19 +42,8 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
     """Return the column in a type that VOTable has, or say why that cannot be."""
     kind = column.dtype.str[1:]
     if column.dtype.kind == "O":
-        data = np.ma.filled(column, "") if isinstance(column, MaskedColumn) else np.asarray(column)
-        if not all(isinstance(item, (str, type(None))) for item in data.ravel()):
-            raise InputError(
-                f"column {name!r} holds Python objects, which no VOTable can; "
-                "turn it into numbers or strings, or leave it out"
-            )
-        flat = ["" if item is None else item for item in data.ravel()]
-        text = np.array(flat, dtype=str).reshape(data.shape)
-        nothing = np.array([item is None for item in data.ravel()]).reshape(data.shape)
-        mask = nothing | np.array(getattr(column, "mask", False))
-        new = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
-        return _storable(name, with_info(new, column))
-    elif column.dtype.kind in "US":
+        return _storable(name, as_text(name, column))
+    if column.dtype.kind in "US":
         new = column.astype(f"{column.dtype.kind}{_text_width(column)}")
     elif kind == "u8":
         if len(column) and int(np.max(np.ma.filled(column, 0))) > np.iinfo("i8").max:

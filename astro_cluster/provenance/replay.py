@@ -1,0 +1,131 @@
+"""Run the steps of a record again."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from importlib.metadata import entry_points, version
+from typing import Any
+
+from astropy.table import QTable, Table
+
+from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.provenance.codec import decode
+from astro_cluster.provenance.hashing import content_hash
+from astro_cluster.provenance.record import META_KEY, STEPS, records
+
+__all__ = ["rerun"]
+
+ENTRY_POINTS = "astro_cluster.steps"
+
+
+def _find_step(name: str) -> Callable[..., QTable]:
+    if name not in STEPS:
+        for entry in entry_points(group=ENTRY_POINTS, name=name):
+            entry.load()
+    if name not in STEPS:
+        raise InputError(
+            f"the record names the step {name!r}, which this installation does not have; "
+            f"it was made with {version('astro_cluster')} or an extension of it"
+        )
+    return STEPS[name]
+
+
+def _keeps_rows(record: dict[str, Any]) -> bool:
+    # A step may move rows at equal length (a match that drops one and doubles another): it says so.
+    return record["rows_in"] == record["rows_out"] and record.get("row_order", "kept") == "kept"
+
+
+def _starting_table(table: QTable, history: list[dict[str, Any]]) -> tuple[QTable, list[dict[str, Any]]]:
+    """Return the table before the first step to repeat, and the steps to repeat."""
+    steps = [r for r in history if not r.get("starts")]
+    if not steps:
+        raise InputError("the record holds no step after the first: there is nothing to run again")
+    untouched = all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
+    if untouched:
+        added = {name for record in steps for name in record["columns_added"]}
+        start = table[[name for name in table.colnames if name not in added]]
+        start.meta[META_KEY] = [r for r in history if r.get("starts")]
+        return start, steps
+    if not history[0].get("starts"):
+        raise InputError(
+            "a step of the record changed the rows or replaced columns, and the table that it started "
+            "from was not read from a file: run the steps again in Python from that table"
+        )
+    start = _find_step(history[0]["function"])(**decode(history[0]["parameters"]))
+    before, now = history[0]["input_hash"], records(start)[0]["input_hash"]
+    if before != now:
+        _warn(f"{history[0]['parameters'].get('source', 'the source')} has changed since the record was made")
+    return start, steps
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, AstroClusterWarning, stacklevel=4)
+
+
+def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
+    """Run the recorded steps of a table again.
+
+    The columns that the steps used are taken from the table itself, so a file is enough.
+    Where a step changed the rows (a match that drops some), the recorded source file is
+    read again instead.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        A table with a record, or the file that holds it.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        A new table with new records.
+
+    Raises
+    ------
+    InputError
+        If there is no record, a step is unknown, or the source is needed and is not there.
+
+    Warns
+    -----
+    AstroClusterWarning
+        If an input has changed since, or a remote service is asked again: its answers may
+        have changed.
+
+    Examples
+    --------
+    >>> import astro_cluster as ac
+    >>> cat = ac.cluster(ac.simulate.chandra(200, random_state=1), "kmeans",
+    ...                  n_clusters=3, features=["hard_hs", "hard_ms"], missing="median",
+    ...                  random_state=0)
+    >>> again = ac.rerun(cat)
+    >>> bool((again["cluster"] == cat["cluster"]).all())
+    True
+    """
+    if isinstance(table, (str, os.PathLike)):
+        table = _find_step("read")(table)
+    table = QTable(table, copy=False)
+    history = records(table)
+    if not history:
+        raise InputError(
+            "the table has no record of astro_cluster: only what it wrote (not as CSV) can be run again"
+        )
+    current, steps = _starting_table(table, history)
+    for record in steps:
+        function = _find_step(record["function"])
+        missing = [name for name in record["inputs"] if name not in current.colnames]
+        if missing:
+            raise InputError(
+                f"step {record['function']!r} used the columns {', '.join(missing)}, which are not in the "
+                "table any more: keep the input columns in a file that is to be run again"
+            )
+        if content_hash(current, record["inputs"]) != record["input_hash"]:
+            _warn(f"the input columns of step {record['function']!r} have changed since the record was made")
+        if record.get("service"):
+            service = record["service"]
+            _warn(
+                f"step {record['function']!r} asks {service.get('name', 'a remote service')} again "
+                f"(first on {record['date'][:10]}): its answers may have changed"
+            )
+        current = function(current, **decode(record["parameters"]))
+    return current
