@@ -83,6 +83,8 @@ def cluster(
     """
     table = as_qtable(table)
     fitted = make_estimator(estimator, random_state=random_state, **parameters)
+    if len(table) == 1:
+        raise InputError("the table has 1 row; clustering needs at least 2")
     policy = missing or default_missing(fitted)
     wanted = as_features(features)
     if missing is not None and wanted.missing != missing:

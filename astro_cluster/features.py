@@ -423,12 +423,13 @@ class Features:
         bases, raw = self._collect(table)
         if policy == "drop":
             complete = ~np.isnan(raw).any(axis=1)
-            if not complete.any():
+            if complete.sum() < min(2, len(table)):
                 holes = np.isnan(raw).sum(axis=0)
                 worst = ", ".join(f"{bases[j].name} ({holes[j]})" for j in np.argsort(-holes)[:5])
                 raise InputError(
-                    f"no row of {len(table)} has all features, so missing='drop' leaves nothing; most values "
-                    f"are missing in {worst}. Leave these out or use missing='marginalize' or 'median'"
+                    f"{'1 row' if complete.any() else 'no row'} of {len(table)} has all features, so "
+                    f"missing='drop' leaves nothing to learn from; most values are missing in {worst}. Leave "
+                    "these out or use missing='marginalize' or 'median'"
                 )
             # What the method never sees must not shift its scales.
             raw = np.where(complete[:, np.newaxis], raw, np.nan)

@@ -124,7 +124,7 @@ def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa
         return _READERS[format](path, **options)
     except InputError:
         raise
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, Warning):
         raise
     except Exception as error:
         # Every reader has exceptions of its own for a broken file; the user needs the one fact.

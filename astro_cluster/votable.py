@@ -238,6 +238,11 @@ def _mend_units(table: Table) -> None:
     unknown = []
     for name in table.colnames:
         unit = table[name].unit
+        if unit is not None and table[name].dtype.kind in "USO":
+            # '[h:m:s]' says how a text is to be read; it is no unit of a number.
+            table[name].meta["unit_as_written"] = str(unit)
+            table[name].unit = None
+            continue
         if not isinstance(unit, u.UnrecognizedUnit):
             # VOUnit makes a unit of any word; one that astropy does not know converts to nothing.
             if unit is not None and any(base.name not in known for base in unit.bases):

@@ -35,9 +35,12 @@ if os.environ.get("ASTRO_CLUSTER_DOCS_INTERSPHINX"):  # needs a network
     }
 
 default_role = "obj"
+rst_prolog = ".. currentmodule:: astro_cluster\n"  # so that `read` is a link on every page
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 autosummary_generate = True
+# Where file names know no case, Step would be step.
+autosummary_filename_map = {"astro_cluster.provenance.Step": "astro_cluster.provenance.Step_class"}
 autodoc_typehints = "none"  # the docstrings tell types, shapes and units
 numpydoc_show_class_members = False  # the class template lists them
 nitpicky = False

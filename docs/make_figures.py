@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
-import os
+import io
 import tempfile
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def make_figures() -> list[Path]:
         text = (DOCS / page).read_text(encoding="utf-8")
         names: dict[str, object] = {}
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            with contextlib.redirect_stdout(io.StringIO()):
                 for example in doctest.DocTestParser().get_examples(text, page):
                     if doctest.SKIP not in example.options:
                         exec(compile(example.source, page, "single"), names)  # noqa: S102 - our own page

@@ -1,0 +1,285 @@
+"""`cluster` and `assign`: every row stays, every column is described, every mistake is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import MaskedColumn, QTable
+from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import BayesianGaussianMixture
+from sklearn.mixture import GaussianMixture as SklearnMixture
+
+import astro_cluster as ac
+from astro_cluster.exceptions import AstroClusterWarning, InputError
+
+
+@pytest.fixture(scope="module")
+def table() -> QTable:
+    rng = np.random.default_rng(3)
+    centres = np.array([[0.0, 0.0, 0.0], [8.0, 1.0, 3.0], [-6.0, 6.0, 1.0]])
+    truth = rng.integers(0, 3, 300)
+    x = centres[truth] + rng.normal(size=(300, 3))
+    t = QTable(
+        {"id": np.arange(300) + 2**60, "x": x[:, 0] * u.mas, "y": x[:, 1] * u.mas / u.yr, "z": x[:, 2]}
+    )
+    t["truth"] = truth
+    return ac.read(t)
+
+
+@pytest.fixture(scope="module")
+def holed(table) -> QTable:
+    out = table.copy()
+    holes = np.random.default_rng(1).random((300, 3)) < 0.2
+    holes[0] = True
+    for i, name in enumerate("xyz"):
+        values = np.array(out[name].value if hasattr(out[name], "unit") and out[name].unit else out[name])
+        values[holes[:, i]] = np.nan
+        out[name] = values * out[name].unit if out[name].unit else values
+    return out
+
+
+FEATURES = ac.Features(["x", "y", "z"], scale="standard")
+
+
+def test_memberships_and_what_they_are(table):
+    before = table.copy()
+    out = ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0, prefix="gmm3_")
+    assert table.colnames == before.colnames
+    assert out.colnames == [
+        *table.colnames,
+        *(
+            f"gmm3_{name}"
+            for name in ("cluster", "prob_0", "prob_1", "prob_2", "prob_max", "log_density", "outlier")
+        ),
+    ]
+    assert adjusted_rand_score(out["gmm3_cluster"], table["truth"]) > 0.98
+    probabilities = np.column_stack([out[f"gmm3_prob_{k}"] for k in range(3)])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), out["gmm3_cluster"])
+    np.testing.assert_array_equal(probabilities.max(axis=1), out["gmm3_prob_max"])
+    assert ((out["gmm3_outlier"] >= 0) & (out["gmm3_outlier"] <= 1)).all()
+    for name in out.colnames[len(table.colnames) :]:
+        assert check_ucd(out[name].info.meta["ucd"], check_controlled_vocabulary=True), name
+        assert out[name].info.description
+    assert "GaussianMixture" in out["gmm3_cluster"].info.description
+    np.testing.assert_array_equal(out["id"], table["id"])
+
+
+def test_complete_data_agree_with_sklearn(table):
+    out = ac.cluster(table, ac.GaussianMixture(3, random_state=5), features=FEATURES)
+    X = FEATURES.fit(table).transform(table).values
+    theirs = SklearnMixture(3, random_state=5).fit(X)
+    ours = np.column_stack([out[f"prob_{k}"] for k in range(3)])
+    np.testing.assert_allclose(ours, theirs.predict_proba(X), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(out["log_density"], theirs.score_samples(X), rtol=1e-8)
+
+
+def test_missing_values_by_policy(holed):
+    options = {"features": FEATURES, "n_components": 3, "random_state": 0}
+    kept = ac.cluster(holed, "gmm", **options)
+    assert np.isfinite(kept["prob_max"]).all()
+    assert kept["log_density"][0] == pytest.approx(0.0, abs=1e-12)
+    dropped = ac.cluster(holed, "gmm", missing="drop", **options)
+    incomplete = np.isnan(np.column_stack([np.asarray(holed[n]) for n in "xyz"])).any(axis=1)
+    np.testing.assert_array_equal(dropped["cluster"].mask, incomplete)
+    np.testing.assert_array_equal(dropped["prob_0"].mask, incomplete)
+    filled = ac.cluster(holed, "gmm", missing="median", **options)
+    assert not np.any(getattr(filled["cluster"], "mask", False))
+    assert ac.records(dropped)[-1]["rows_used"] == (~incomplete).sum()
+    assert len(dropped) == len(holed)
+
+
+def test_masked_columns_are_missing_values(table):
+    masked = table.copy()
+    masked["z"] = MaskedColumn(masked["z"], mask=np.arange(300) < 10)
+    out = ac.cluster(masked, KMeans(3, random_state=0, n_init=1), features=FEATURES)
+    np.testing.assert_array_equal(out["cluster"].mask, np.arange(300) < 10)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "probable"),
+    [
+        (KMeans(3, n_init=1), []),
+        (AgglomerativeClustering(3), []),
+        (DBSCAN(eps=0.6), []),
+        (HDBSCAN(min_cluster_size=20, copy=True), ["prob_max"]),
+        (BayesianGaussianMixture(n_components=3), ["prob_0", "prob_1", "prob_2", "prob_max", "log_density"]),
+        (SklearnMixture(3), ["prob_0", "prob_1", "prob_2", "prob_max", "log_density"]),
+    ],
+)
+def test_any_clusterer_of_sklearn(table, estimator, probable):
+    before = estimator.get_params()
+    out = ac.cluster(table, estimator, features=FEATURES, random_state=0)
+    assert estimator.get_params() == before
+    assert out.colnames[len(table.colnames) :] == ["cluster", *probable]
+    used = out["cluster"] >= 0
+    assert adjusted_rand_score(out["cluster"][used], table["truth"][used]) > 0.95
+    again = ac.rerun(out)
+    np.testing.assert_array_equal(again["cluster"], out["cluster"])
+
+
+def test_names_of_methods_and_their_parameters(table):
+    out = ac.cluster(table, "dbscan", features=FEATURES, eps=0.6, min_samples=4)
+    assert ac.records(out)[-1]["parameters"]["estimator"]["value"]["params"]["eps"] == 0.6
+    with pytest.raises(InputError, match="did you mean kmeans"):
+        ac.cluster(table, "k-means", features=FEATURES)
+    with pytest.raises(InputError, match="no parameter 'n_component'; did you mean 'n_components'"):
+        ac.cluster(table, "gmm", features=FEATURES, n_component=2)
+    with pytest.raises(InputError, match="is a class; give an instance"):
+        ac.cluster(table, KMeans, features=FEATURES)
+    with pytest.raises(InputError, match="is no clusterer"):
+        ac.cluster(table, 3, features=FEATURES)
+    with pytest.raises(InputError, match="set on the object"):
+        ac.cluster(table, KMeans(3), features=FEATURES, n_clusters=2)
+
+
+def test_a_vector_column_is_features(table):
+    t = QTable({"latent": np.column_stack([np.asarray(table[n]) for n in "xyz"])})
+    out = ac.cluster(t, "kmeans", features="latent", n_clusters=3, random_state=0, n_init=1)
+    assert ac.records(out)[-1]["recipe"]["scalings"][1]["name"] == "latent[1]"
+    assert adjusted_rand_score(out["cluster"], table["truth"]) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[:0], "has no rows"),
+        (lambda t: t[:1], "the table has 1 row; clustering needs at least 2"),
+        (lambda t: t[:2], "n_components=3 is more than the 2 usable rows"),
+    ],
+)
+def test_too_few_rows(table, change, message):
+    with pytest.raises(InputError, match=message):
+        ac.cluster(change(table), "gmm", features=FEATURES, n_components=3)
+
+
+def test_bad_columns(table):
+    t = table.copy()
+    t["name"] = "a"
+    t["constant"] = 1.0
+    t["empty"] = np.nan
+    t["infinite"] = np.where(np.arange(300) == 7, np.inf, 1.0 * np.arange(300))
+    for feature, message in {
+        "xx": "there is no column 'xx'; did you mean 'x'",
+        "name": "'name' is not numeric",
+        "constant": "'constant' is constant",
+        "empty": "'empty' has no value in any row",
+        "infinite": "1 infinite values, the first in row 7",
+        "q_*": "no column matches 'q_\\*'",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            ac.cluster(t, "gmm", features=["x", feature], n_components=2)
+    with pytest.raises(InputError, match="no row of 300 has all features"):
+        ac.cluster(t, "kmeans", features=["x", "empty"])
+
+
+def test_taken_columns(table):
+    once = ac.cluster(table, "kmeans", features=FEATURES, n_clusters=2, random_state=0)
+    with pytest.raises(InputError, match=r"already has the column cluster.*prefix"):
+        ac.cluster(once, "kmeans", features=FEATURES, n_clusters=3, random_state=0)
+    twice = ac.cluster(once, "kmeans", features=FEATURES, n_clusters=3, random_state=0, overwrite=True)
+    assert twice.colnames == once.colnames
+    assert len(np.unique(twice["cluster"])) == 3
+    assert ac.records(twice)[-1]["columns_replaced"] == ["cluster"]
+
+
+def test_a_fit_that_does_not_converge_warns_in_our_words(table):
+    with pytest.warns(AstroClusterWarning, match="did not converge: raise max_iter"):
+        ac.cluster(table, "gmm", features=FEATURES, n_components=9, max_iter=2, tol=1e-9, random_state=0)
+
+
+def test_only_our_mixture_integrates_holes_out(holed):
+    with pytest.raises(InputError, match="KMeans cannot integrate missing values out"):
+        ac.cluster(holed, "kmeans", features=FEATURES, missing="marginalize")
+    with pytest.raises(InputError, match="missing='guess' is not known"):
+        ac.cluster(holed, "kmeans", features=FEATURES, missing="guess")
+
+
+# ---------------------------------------------------------------- assign
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("ending", ["vot", "fits", "ecsv", "parquet"])
+def test_a_stored_model_gives_the_same_memberships(holed, tmp_path, kind, ending):
+    options = {"n_components": 3, "random_state": 0, "covariance_type": kind}
+    fitted = ac.cluster(holed, "gmm", features=FEATURES, **options)
+    path = ac.write(ac.model_table(fitted), tmp_path / f"model.{ending}")
+    out = ac.assign(holed, path)
+    for name in ("cluster", "prob_0", "prob_max", "log_density", "outlier"):
+        np.testing.assert_array_equal(out[name], fitted[name])
+    from_table = ac.assign(holed, ac.write(fitted, tmp_path / f"table.{ending}"))
+    np.testing.assert_array_equal(from_table["prob_1"], fitted["prob_1"])
+
+
+def test_new_rows_are_treated_as_the_old_ones_in_their_units(table):
+    fitted = ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0, prefix="a_")
+    new = table["id", "x", "y", "z"][:20]
+    new["x"] = new["x"].to(u.arcsec)
+    out = ac.assign(new, fitted)
+    np.testing.assert_allclose(out["a_prob_0"], fitted["a_prob_0"][:20], rtol=1e-9)
+    new["x"] = np.arange(20) * u.kg
+    with pytest.raises(InputError, match="'x' is in kg, which cannot be converted to mas"):
+        ac.assign(new, fitted)
+    new.remove_column("x")
+    with pytest.raises(InputError, match="there is no column 'x'"):
+        ac.assign(new, fitted)
+
+
+def test_one_row_can_be_assigned(table):
+    fitted = ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0)
+    one = ac.assign(table["x", "y", "z"][:1], fitted)
+    assert one["cluster"][0] == fitted["cluster"][0]
+
+
+def test_centroids_assign_and_dbscan_cannot(table):
+    fitted = ac.cluster(table, "kmeans", features=FEATURES, n_clusters=3, random_state=0)
+    out = ac.assign(table["x", "y", "z"], ac.model_table(fitted))
+    np.testing.assert_array_equal(out["cluster"], fitted["cluster"])
+    noise = ac.cluster(table, DBSCAN(eps=0.6), features=FEATURES)
+    with pytest.raises(InputError, match="DBSCAN makes no model"):
+        ac.assign(table, noise, prefix="b_")
+    with pytest.raises(InputError, match="no clustering on record"):
+        ac.assign(table, table)
+
+
+def test_the_right_one_of_several_models(table):
+    both = ac.cluster(table, "gmm", features=FEATURES, n_components=2, random_state=0, prefix="two_")
+    both = ac.cluster(both, "gmm", features=FEATURES, n_components=3, random_state=0, prefix="three_")
+    assert len(ac.model_table(both)) == 3
+    assert len(ac.model_table(both, prefix="two_")) == 2
+    with pytest.raises(InputError, match=r"no clustering with the prefix 'four_'.*'two_', 'three_'"):
+        ac.model_table(both, prefix="four_")
+    out = ac.assign(table, both, model_prefix="two_", prefix="new_")
+    assert "new_prob_1" in out.colnames
+    assert "new_prob_2" not in out.colnames
+
+
+def test_assign_can_be_run_again(table, tmp_path):
+    fitted = ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0)
+    out = ac.assign(table, fitted, prefix="b_")
+    again = ac.rerun(ac.write(out, tmp_path / "a.vot"))
+    np.testing.assert_array_equal(again["b_prob_0"], out["b_prob_0"])
+
+
+def test_a_damaged_model_is_refused(table):
+    fitted = ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0)
+    model = ac.model_table(fitted)
+    broken = model.copy()
+    broken.remove_column("covariance")
+    with pytest.raises(InputError, match="lacks 'covariance'"):
+        ac.assign(table, broken, prefix="b_")
+    worse = model.copy()
+    worse["covariance"][0] = -1.0
+    with pytest.raises(InputError, match=r"damaged.*positive definite"):
+        ac.assign(table, worse, prefix="b_")
+
+
+def test_a_model_table_reads_in_topcat_terms(table):
+    model = ac.model_table(ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0))
+    assert model.colnames == ["component", "weight", "mean", "covariance"]
+    assert model["covariance"].shape == (3, 3, 3)
+    for name in model.colnames:
+        assert check_ucd(model[name].info.meta["ucd"], check_controlled_vocabulary=True)
