@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import InputError
@@ -163,6 +164,8 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
     record = fits.ImageHDU(np.frombuffer(raw, dtype="u1"), name=_RECORD_HDU)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        # A Python format such as '{!s:>4}' has no FITS word; it is for the screen only.
+        warnings.filterwarnings("ignore", message="Format .* cannot be mapped", category=AstropyUserWarning)
         main = fits.table_to_hdu(plain)
         main.name = "TABLE"
         _describe(main, columns)

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import warnings
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy import units as u
@@ -55,6 +55,11 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
         return column
     new.info.unit = column.info.unit
     return with_info(new, column)
+
+
+def _public(meta: dict[str, Any] | None) -> dict[str, Any]:
+    """Leave out astropy's notes on how a column stood in its last file: here it stands differently."""
+    return {key: value for key, value in (meta or {}).items() if not key.startswith("_votable")}
 
 
 def _text_width(column: Column) -> int:
@@ -135,6 +140,7 @@ def write_votable(
     for name in plain.colnames:
         _check_unit(name, plain[name].info.unit)
         stored[name] = _storable(name, plain[name])
+        stored[name].info.meta = _public(stored[name].info.meta)
     if masked := _masked_text(stored):
         infos[_MASKED_TEXT] = json.dumps(masked)
         for name in masked:
@@ -311,7 +317,10 @@ def read_votable(
     _mend_units(plain)
     result = QTable(plain, copy=False)
     for name in result.colnames:
-        (result[name].info.meta or {}).pop("_votable_string_dtype", None)
+        result[name].info.meta = _public(result[name].info.meta)
+        if result[name].dtype.kind == "O":
+            with contextlib.suppress(InputError):  # arrays of varying length stay objects
+                result.replace_column(name, as_text(name, result[name]))
     if _MASKED_TEXT in infos:
         for name in json.loads(infos.pop(_MASKED_TEXT)):
             if name in result.colnames and result[name].dtype.kind in "US":

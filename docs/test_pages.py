@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.config import set_temp_config
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
@@ -60,6 +62,15 @@ def test_all_public_names_are_in_the_reference() -> None:
 def test_all_settings_are_described() -> None:
     page = _page("user_guide/configuration.rst")
     assert all(f"``{name}`` " in page for name in ac.conf)
+
+
+def test_the_configuration_file_is_read(tmp_path: Path) -> None:
+    text = _page("user_guide/configuration.rst").partition(".. code-block:: ini")[2]
+    (tmp_path / "astropy").mkdir()
+    (tmp_path / "astropy" / "astro_cluster.cfg").write_text(textwrap.dedent(text), encoding="utf-8")
+    with set_temp_config(tmp_path):
+        assert ac.conf.timeout == 60.0
+        assert ac.conf.cache_dir == "/data/astro_cluster"
 
 
 def test_all_words_are_explained() -> None:
