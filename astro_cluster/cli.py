@@ -126,6 +126,16 @@ def _features(recipe: str | None, features: str | None, scale: str | None) -> An
     return Features(features or "", scale=_scale(scale or "none"))
 
 
+@app.callback()
+def _quiet() -> None:
+    """From a table of astronomical objects to groups that can be trusted, named and looked at."""
+    # Here and not in `main`: astropy puts its own function there when it is imported.
+    from astropy import log
+
+    log.disable_warnings_logging()
+    warnings.showwarning = _show_warning
+
+
 @app.command()
 def cluster(
     files: Files,
@@ -439,7 +449,6 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    warnings.showwarning = _show_warning
     try:
         code = app(args=arguments, standalone_mode=False)
     except KeyboardInterrupt:

@@ -143,7 +143,8 @@ def _expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
     names = [column_name("cluster", prefix=prefix)]
     if hasattr(estimator, "predict_proba"):
         k = estimator.get_params().get("n_components", 0)
-        names += [column_name("prob", prefix=prefix, index=i) for i in range(k)]
+        if isinstance(k, (int, np.integer)):  # else the fit will complain
+            names += [column_name("prob", prefix=prefix, index=i) for i in range(k)]
         names += [column_name(key, prefix=prefix) for key in ("prob_max", "log_density")]
     if hasattr(estimator, "tail_probability"):
         names.append(column_name("outlier", prefix=prefix))

@@ -60,19 +60,26 @@ _RATIO = "meta.number;arith.ratio"
 REGISTRY: dict[str, ColumnSpec] = {
     "source_file": ColumnSpec("source_file", "meta.id;meta.file", "File that the row was read from"),
     "cluster": ColumnSpec("cluster", "meta.code.class", "Cluster label by {method}; -1 is noise"),
-    "prob": ColumnSpec("prob_{index}", "stat.probability", "Probability of membership in cluster {index}"),
+    "prob": ColumnSpec(
+        "prob_{index}", "stat.probability", "Probability of membership in cluster {index}", form=".4g"
+    ),
     "prob_max": ColumnSpec(
-        "prob_max", "stat.probability;stat.max", "Probability of membership in the row's own cluster"
+        "prob_max",
+        "stat.probability;stat.max",
+        "Probability of membership in the row's own cluster",
+        form=".4f",
     ),
     "log_density": ColumnSpec(
         "log_density",
         "stat.likelihood;meta.modelled",
         "Natural log of the modelled density of the row's observed features, in scaled feature units",
+        form=".4f",
     ),
     "outlier": ColumnSpec(
         "outlier",
         "stat.probability",
         "Probability that a member lies at least as far out as this row; small means outlier",
+        form=".4g",
     ),
     "tsne": ColumnSpec("tsne_{index}", "stat.param;meta.modelled", "t-SNE coordinate {index}"),
     "latent": ColumnSpec("latent", "stat.param;meta.modelled", "Latent coordinates by {method}"),
@@ -81,6 +88,7 @@ REGISTRY: dict[str, ColumnSpec] = {
         "pos.angDistance",
         "Angular separation from the matched object in {reference}",
         "arcsec",
+        form=".4f",
     ),
     # Summaries of clusters
     "cluster_of": ColumnSpec("cluster", "meta.code.class", "Cluster label of {column}"),
@@ -177,9 +185,9 @@ def require(table: Table, names: str | Iterable[str]) -> list[str]:
         if name in table.colnames:
             continue
         near = difflib.get_close_matches(name, table.colnames, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         shown = ", ".join(table.colnames[:40]) + (", …" if len(table.colnames) > 40 else "")
-        raise InputError(f"there is no column {name!r}{'; ' + hint if hint else ''} The columns are: {shown}")
+        raise InputError(f"there is no column {name!r}{hint} The columns are: {shown}")
     return names
 
 

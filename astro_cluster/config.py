@@ -9,9 +9,20 @@ they can be set in the file ``astro_cluster.cfg`` or for a block of code::
 
 from __future__ import annotations
 
+from typing import Any
+
 from astropy import config
 
 __all__ = ["Conf", "conf"]
+
+
+class _Item(config.ConfigItem):
+    """An item that is kept in our own file, not in a section of astropy's."""
+
+    rootname = "astro_cluster"
+
+    def __init__(self, default: Any, description: str) -> None:
+        super().__init__(default, description, module="astro_cluster")
 
 
 class Conf(config.ConfigNamespace):
@@ -19,22 +30,22 @@ class Conf(config.ConfigNamespace):
 
     rootname = "astro_cluster"
 
-    xmatch_url = config.ConfigItem(
+    xmatch_url = _Item(
         "http://cdsxmatch.u-strasbg.fr/xmatch/api/v1/sync",
         "Address of the CDS X-Match service.",
     )
-    csc_tap_url = config.ConfigItem(
+    csc_tap_url = _Item(
         "https://cda.cfa.harvard.edu/csctap",
         "Address of the TAP service of the Chandra Source Catalog.",
     )
-    timeout = config.ConfigItem(300.0, "Seconds to wait for an answer of a remote service.")
-    xmatch_chunk_rows = config.ConfigItem(50_000, "Rows sent to the CDS X-Match service in one request.")
-    xmatch_max_rows = config.ConfigItem(
+    timeout = _Item(300.0, "Seconds to wait for an answer of a remote service.")
+    xmatch_chunk_rows = _Item(50_000, "Rows sent to the CDS X-Match service in one request.")
+    xmatch_max_rows = _Item(
         2_000_000, "Rows that the CDS X-Match service returns at most; an answer of this length is cut."
     )
-    retries = config.ConfigItem(4, "How often a failed request is tried again.")
-    retry_wait = config.ConfigItem(2.0, "Seconds before the first new try; doubled before each further one.")
-    cache_dir = config.ConfigItem(
+    retries = _Item(4, "How often a failed request is tried again.")
+    retry_wait = _Item(2.0, "Seconds before the first new try; doubled before each further one.")
+    cache_dir = _Item(
         "", "Folder of the answers of remote services; empty for the folder of the astropy cache."
     )
 

@@ -143,7 +143,8 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
     Returns
     -------
     dict of str to path
-        The files: ``votable``, ``ecsv``, ``summary``, ``clusters``, ``sky`` and ``types``.
+        The files: ``votable``, ``ecsv``, ``summary``, ``clusters``, ``sky``, ``types`` and, if not
+        online, ``reference``.
 
     Raises
     ------
@@ -154,10 +155,10 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
 
     Examples
     --------
-    >>> files = run(getfixture("tmp_path"), rows=1000)
+    >>> files = run(getfixture("tmp_path"), rows=500)
     Simulated...
     >>> sorted(files)
-    ['clusters', 'ecsv', 'sky', 'summary', 'types', 'votable']
+    ['clusters', 'ecsv', 'reference', 'sky', 'summary', 'types', 'votable']
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -175,6 +176,7 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
             "votable": "clustered.vot",
             "ecsv": "clustered.ecsv",
             "summary": "types.ecsv",
+            "reference": "simulated_simbad.vot",
             "clusters": "clusters.png",
             "sky": "sky.png",
             "types": "types.png",
@@ -185,10 +187,20 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
             catalogue = csc_sample(rows) if online else simulate.chandra(rows, random_state=seed)
         with story.step("Clustering in 35 descriptors, missing values included"):
             catalogue = cluster(
-                catalogue, "gmm", features=recipes.CSC2, n_components=6, random_state=seed, prefix="gmm6_"
+                catalogue,
+                "gmm",
+                features=recipes.CSC2,
+                n_components=6,
+                random_state=seed,
+                prefix="gmm6_",
+                max_iter=300,
             )
         with story.step("Matching with SIMBAD" if online else "Matching with simulated SIMBAD objects"):
-            reference = "simbad" if online else simulate.simbad(catalogue, random_state=seed)
+            reference = "simbad"
+            if not online:
+                # In a file, so that the demo's own output can be run again.
+                objects = simulate.simbad(catalogue, random_state=seed)
+                reference = str(write(objects, files["reference"], overwrite=True).resolve())
             catalogue = crossmatch(catalogue, reference, radius=1 * u.arcsec, find="each")
         with story.step("Counting the types in each cluster"):
             types = summarize(catalogue, "gmm6_cluster", by="main_type")
@@ -198,6 +210,8 @@ def run(output: Path, *, rows: int = 6000, seed: int = 42, online: bool = False)
             write(types, files["summary"], overwrite=True)
         with story.step("Drawing the figures"):
             _draw(catalogue, types, files)
+    if online:
+        del files["reference"]
     _print_end(console, catalogue, files)
     return files
 
@@ -217,6 +231,7 @@ def _print_end(console: Console, catalogue: QTable, files: dict[str, Path]) -> N
         "votable": f"clustered catalogue, {len(catalogue):,} rows (VOTable)",
         "ecsv": "the same (ECSV)",
         "summary": "types in each cluster",
+        "reference": "simulated objects it was matched with",
         "clusters": "figure: the clusters in two features",
         "sky": "figure: the clusters on the sky",
         "types": "figure: what the clusters are made of",

@@ -6,9 +6,11 @@ behind the table, which other programs pass over.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,11 +52,21 @@ def _native(table: QTable) -> QTable:
     return table
 
 
+@contextlib.contextmanager
+def _truncation_as_error(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except AstropyUserWarning as warning:
+        if "truncated" not in str(warning):
+            raise
+        raise InputError(f"{path} cannot be read as fits: it is cut short ({warning})") from warning
+
+
 def _read_hdu(
     path: str | os.PathLike[str], hdu: int | str | None
 ) -> tuple[QTable, fits.BinTableHDU, dict[str, Any]]:
     """Return a table, its HDU, and what `write_fits` put beside it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _truncation_as_error(path):
         # Names such as 'TTau*' are against a recommendation only.
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         warnings.filterwarnings("error", message="File may have been truncated")
@@ -113,6 +125,9 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
         described = kept["columns"][name]
         if described["boolean"]:
             table.replace_column(name, table[name].astype(bool))
+        if described["masked_text"]:
+            text = np.asarray(table[name])
+            table.replace_column(name, MaskedColumn(text, mask=text == ""))
         table[name].info.description = described["description"]
         table[name].info.meta = described["meta"]
     return (join_mixins(table, kept["layout"]) if kept["layout"] else table), kept["texts"]
@@ -156,6 +171,7 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
             "description": column.info.description,
             "meta": dict(column.info.meta or {}),
             "boolean": column.dtype.kind == "b",
+            "masked_text": column.dtype.kind in "OU" and bool(np.any(getattr(column, "mask", False))),
         }
         plain.replace_column(name, _storable(name, column))
     raw = json.dumps({"texts": texts or {}, "columns": columns, "layout": layout}, default=str).encode(

@@ -66,8 +66,8 @@ def test_all_settings_are_described() -> None:
 
 def test_the_configuration_file_is_read(tmp_path: Path) -> None:
     text = _page("user_guide/configuration.rst").partition(".. code-block:: ini")[2]
-    (tmp_path / "astropy").mkdir()
-    (tmp_path / "astropy" / "astro_cluster.cfg").write_text(textwrap.dedent(text), encoding="utf-8")
+    (tmp_path / "astro_cluster").mkdir()
+    (tmp_path / "astro_cluster" / "astro_cluster.cfg").write_text(textwrap.dedent(text), encoding="utf-8")
     with set_temp_config(tmp_path):
         assert ac.conf.timeout == 60.0
         assert ac.conf.cache_dir == "/data/astro_cluster"

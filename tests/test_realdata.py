@@ -173,7 +173,8 @@ def test_real_files_survive_every_format(real_data, tmp_path, name, ending):
     assert wrong == []
     for n in table.colnames:
         assert (table[n].info.meta or {}).get("ucd") == (back[n].info.meta or {}).get("ucd"), n
-        assert table[n].info.description == back[n].info.description, n
+        # Lines may be broken elsewhere: XML does not keep them.
+        assert (table[n].info.description or "").split() == (back[n].info.description or "").split(), n
 
 
 def test_the_whole_way_on_real_files_and_again(real_data, tmp_path):

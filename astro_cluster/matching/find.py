@@ -42,7 +42,7 @@ def check_mode(find: str) -> str:
     """
     if find not in FIND_MODES:
         near = difflib.get_close_matches(str(find), FIND_MODES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"there is no find mode {find!r}{hint} The modes are: {', '.join(FIND_MODES)}")
     return find
 

@@ -37,8 +37,8 @@ def register_codec(
     cls : type
         Objects of this class are encoded.
     to_plain, from_plain : callable
-        To plain JSON values and back.  ``from_plain`` sees what stood in a file and must
-        refuse what it does not know.
+        To plain JSON values and back.  ``to_plain`` may decline with a TypeError;
+        ``from_plain`` sees what stood in a file and must refuse what it does not know.
 
     Examples
     --------
@@ -94,7 +94,10 @@ def encode(value: Any) -> Any:
             return [encode(item) for item in value]
     for tag, codec in _CODECS.items():
         if isinstance(value, codec.cls):
-            return {"type": tag, "value": encode(codec.to_plain(value))}
+            try:
+                return {"type": tag, "value": encode(codec.to_plain(value))}
+            except TypeError:  # the codec declines
+                break
     return {"unrecorded": type(value).__name__}
 
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Any
 
 from astropy.table import QTable, Table
@@ -37,7 +38,28 @@ def _keeps_rows(record: dict[str, Any]) -> bool:
     return record["rows_in"] == record["rows_out"] and record.get("row_order", "kept") == "kept"
 
 
-def _starting_table(table: QTable, history: list[dict[str, Any]]) -> tuple[QTable, list[dict[str, Any]]]:
+def _relocated(value: Any, folder: Path) -> Any:
+    """Find files that the record names by a relative path beside the file that is run again."""
+    if isinstance(value, list):
+        return [_relocated(item, folder) for item in value]
+    if isinstance(value, str) and value and not Path(value).exists() and (folder / value).is_file():
+        return str(folder / value)
+    return value
+
+
+def _call_of(record: dict[str, Any], folder: Path) -> tuple[Callable[..., QTable], dict[str, Any]]:
+    """Return the function of a record and its parameters."""
+    function = _find_step(record["function"])  # first, since it brings the codecs of its parameters
+    try:
+        parameters = {key: decode(value) for key, value in record["parameters"].items()}
+    except InputError as error:
+        raise InputError(f"step {record['function']!r} cannot be run again: {error}") from error
+    return function, {key: _relocated(value, folder) for key, value in parameters.items()}
+
+
+def _starting_table(
+    table: QTable, history: list[dict[str, Any]], folder: Path
+) -> tuple[QTable, list[dict[str, Any]]]:
     """Return the table before the first step to repeat, and the steps to repeat."""
     steps = [r for r in history if not r.get("starts")]
     if not steps:
@@ -53,7 +75,8 @@ def _starting_table(table: QTable, history: list[dict[str, Any]]) -> tuple[QTabl
             "a step of the record changed the rows or replaced columns, and the table that it started "
             "from was not read from a file: run the steps again in Python from that table"
         )
-    start = _find_step(history[0]["function"])(**decode(history[0]["parameters"]))
+    function, parameters = _call_of(history[0], folder)
+    start = function(**parameters)
     before, now = history[0]["input_hash"], records(start)[0]["input_hash"]
     if before != now:
         _warn(f"{history[0]['parameters'].get('source', 'the source')} has changed since the record was made")
@@ -69,7 +92,8 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
 
     The columns that the steps used are taken from the table itself, so a file is enough.
     Where a step changed the rows (a match that drops some), the recorded source file is
-    read again instead.
+    read again instead.  Files that the record names by a relative path are looked for in
+    the working folder and then beside the file that is run again.
 
     Parameters
     ----------
@@ -102,7 +126,9 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
     >>> bool((again["cluster"] == cat["cluster"]).all())
     True
     """
+    folder = Path()
     if isinstance(table, (str, os.PathLike)):
+        folder = Path(table).parent
         table = _find_step("read")(table)
     table = QTable(table, copy=False)
     history = records(table)
@@ -110,9 +136,9 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
         raise InputError(
             "the table has no record of astro_cluster: only what it wrote (not as CSV) can be run again"
         )
-    current, steps = _starting_table(table, history)
-    for record in steps:
-        function = _find_step(record["function"])
+    calls = [_call_of(record, folder) for record in history if not record.get("starts")]
+    current, steps = _starting_table(table, history, folder)
+    for record, (function, parameters) in zip(steps, calls, strict=True):
         missing = [name for name in record["inputs"] if name not in current.colnames]
         if missing:
             raise InputError(
@@ -127,5 +153,5 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
                 f"step {record['function']!r} asks {service.get('name', 'a remote service')} again "
                 f"(first on {record['date'][:10]}): its answers may have changed"
             )
-        current = function(current, **decode(record["parameters"]))
+        current = function(current, **parameters)
     return current
