@@ -130,9 +130,8 @@ def _features(recipe: str | None, features: str | None, scale: str | None) -> An
 def _quiet() -> None:
     """From a table of astronomical objects to groups that can be trusted, named and looked at."""
     # Here and not in `main`: astropy puts its own function there when it is imported.
-    from astropy import log
+    import astropy  # noqa: F401
 
-    log.disable_warnings_logging()
     warnings.showwarning = _show_warning
 
 
@@ -450,7 +449,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(args=arguments, standalone_mode=False)
+        with warnings.catch_warnings():  # so that a caller gets its own way of showing them back
+            code = app(args=arguments, standalone_mode=False)
     except KeyboardInterrupt:
         _leave("interrupted", 130, debug)
     except typer.Exit as leave:
@@ -463,15 +463,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _report(error: Exception, debug: bool) -> None:
     """Turn an exception into one line and an exit code."""
-    import click
-
     from astro_cluster.exceptions import InputError, ServiceError
 
-    if isinstance(error, click.exceptions.ClickException):
-        # Typer's own mistakes: an unknown option, a missing argument.
-        _leave(error.format_message(), 2, debug)
-    if isinstance(error, click.exceptions.Abort):
+    if isinstance(error, typer.Abort):
         _leave("interrupted", 130, debug)
+    # Mistakes in the line itself.  Typer has them from click or, lately, from a copy of its own.
+    if hasattr(error, "format_message"):
+        _leave(error.format_message(), 2, debug)
     if isinstance(error, InputError):
         _leave(str(error), 2, debug)
     if isinstance(error, ServiceError):

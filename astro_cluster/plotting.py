@@ -26,6 +26,11 @@ PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800",
     "#5B2A86", "#7A4B00", "#8C1D40", "#1B6E53", "#555555",
 )  # fmt: skip
+# Types are not clusters, and must not look like them: light colours, after P. Tol's scheme.
+_TYPE_COLOURS = (
+    "#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#44BB99", "#99DDFF", "#BBCC33",
+    "#C3A6D8", "#D2B48C", "#AAAA00", "#8FB8C8", "#E7A3A3",
+)  # fmt: skip
 _NOISE_COLOUR = "#B5B5B5"
 _MARKERS = "osD^vP"
 
@@ -257,7 +262,7 @@ def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axe
         raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
     clusters = np.unique(np.asarray(summary["cluster"]))
     types = _by_frequency(summary, by)
-    shown = [t for t in types if t != "unmatched"][: min(top, len(PALETTE))]
+    shown = [t for t in types if t != "unmatched"][: min(top, len(_TYPE_COLOURS))]
     matrix = np.zeros((len(clusters), len(shown) + 2))
     names = [*shown, "other types", "unmatched"]
     for row_cluster, kind, count in zip(summary["cluster"], summary[by], summary["count"], strict=True):
@@ -266,7 +271,7 @@ def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axe
     sizes = matrix.sum(axis=1)
     figure, ax = _axes(ax, (9.0, 1.4 + 0.5 * len(clusters)))
     left = np.zeros(len(clusters))
-    colours = [*PALETTE[: len(shown)], "#8F8F8F", "#DDDDDD"]
+    colours = [*_TYPE_COLOURS[: len(shown)], "#B0B0B0", "#E4E4E4"]
     for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
         if not matrix[:, column].any():
             continue
@@ -274,10 +279,9 @@ def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axe
         ax.barh(np.arange(len(clusters)), share, left=left, color=colour, edgecolor="white", label=name)
         for position in np.flatnonzero(share > 0.06):
             text = f"{share[position]:.0%}"
-            dark = colour not in ("#DDDDDD", "#56B4E9", "#E69F00", "#B8A800", "#8F8F8F")
             ax.text(
                 left[position] + share[position] / 2, position, text, ha="center", va="center",
-                fontsize=8, color="white" if dark else "black",
+                fontsize=8,
             )  # fmt: skip
         left += share
     ticks = [_name(int(c), int(size)) for c, size in zip(clusters, sizes, strict=True)]

@@ -33,7 +33,7 @@ def test_every_entry_is_valid(key):
     assert not spec.description.endswith(".")
     if spec.unit:
         u.Unit(spec.unit)
-    words = {w: "w" for w in re.findall(r"{(\w+)}", spec.description)} | {"index": 3}
+    words = dict.fromkeys(re.findall(r"{(\w+)}", spec.description), "w") | {"index": 3}
     assert "{" not in spec.description.format(**words)
     assert re.fullmatch(r"\w+", column_name(key, index=3))
 
@@ -106,7 +106,7 @@ def test_an_unknown_name_with_none_near_is_a_sentence():
 
 def test_a_wide_table_is_not_listed_whole():
     table = QTable({f"c{i}": [1] for i in range(60)})
-    with pytest.raises(InputError, match="c39, …$"):
+    with pytest.raises(InputError, match=r"c39, …$"):
         require(table, "nope")
 
 

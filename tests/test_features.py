@@ -73,7 +73,7 @@ def test_lognorm_by_hand():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_lower_case_missing_is_missing_in_every_scale(scale):
+def test_missing_stays_missing_in_every_scale(scale):
     x = holes()
     np.testing.assert_array_equal(np.isnan(scaled(x, scale)), np.isnan(x))
 
@@ -90,7 +90,7 @@ def test_order_of_rows_and_monotony(x, scale, random):
     try:
         fitted = Features(["x"], scale=scale).fit(QTable({"x": x}))
     except InputError as error:
-        assert scale == "robust"  # noqa: PT017
+        assert scale == "robust"
         assert "spread is zero" in str(error)  # noqa: PT017
         return
     values = fitted.transform(QTable({"x": x})).values[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -162,10 +163,8 @@ def test_what_cannot_be_kept_is_refused_when_it_is_needed(value):
 def test_a_magnitude_comes_back_or_says_that_it_cannot():
     # A Quantity with a function unit is no plain Quantity: it must not die in a traceback.
     plain = encode(u.Magnitude(20.0 * u.ABmag))
-    try:
+    with contextlib.suppress(InputError):
         assert decode(plain) == 20.0 * u.ABmag
-    except InputError:
-        pass
 
 
 def test_a_kind_of_ones_own(monkeypatch):
@@ -323,7 +322,7 @@ def test_a_parameter_of_a_file_is_not_run(tmp_path, sky, parameter):
 )
 def test_the_layout_of_mixins_makes_nothing_but_astropys_own(layout):
     plain, _, _ = split_mixins(QTable({"pos": SkyCoord([1.0], [2.0], unit="deg")}))
-    with pytest.raises(Exception, match="tag|constructor|unsupported class"):
+    with pytest.raises(Exception, match=r"tag|constructor|unsupported class"):
         join_mixins(plain, layout)
 
 
@@ -344,7 +343,8 @@ def test_hash_does_not_see_width_order_or_how_a_float_is_missing(floats, ints, m
 
 @settings(deadline=None, max_examples=60)
 @given(
-    hnp.arrays(st.sampled_from(["f8", "i8", "?", "U3"]), 4),
+    hnp.arrays(st.sampled_from(["f8", "i8", "?"]), 4)
+    | hnp.arrays("U3", 4, elements=st.text(st.characters(codec="utf-8"), max_size=3)),
     st.integers(0, 3),
 )
 def test_hash_sees_a_changed_value(values, row):
