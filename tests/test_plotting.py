@@ -118,7 +118,7 @@ def test_any_number_of_clusters_can_be_told_apart(k):
 @pytest.mark.parametrize("k", [3, 13, 30])
 def test_the_legend_is_whole_and_leaves_room(k):
     figure = plot_clusters(clustered(k), "x", "y")
-    draw(figure)
+    figure.draw_without_rendering()
     (ax,) = figure.axes
     box = ax.get_legend().get_window_extent()
     assert box.x0 >= 0

@@ -234,6 +234,12 @@ def test_what_cannot_be_summarized():
         ac.summarize(QTable({"cluster": [0], "type": [["a", "b"]]}), by="type")
 
 
+@pytest.mark.parametrize("labels", [np.array([0.5, 0.7]), np.zeros((2, 2))])
+def test_numbers_that_are_no_labels(labels):
+    with pytest.raises(InputError, match="'cluster'"):
+        ac.summarize(QTable({"cluster": labels}))
+
+
 def test_results_are_described_and_recorded(tmp_path):
     table = clustered()
     table.meta["astro_cluster"] = []
