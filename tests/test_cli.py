@@ -167,7 +167,10 @@ MISTAKES = {
         ["cluster", "cat.vot", "-o", "x.vot", "--features", "bb_kt", "-n", "1000"],
         "n_components=1000 is more than the 400 usable rows",
     ),
-    "not a number": (["cluster", "cat.vot", "-o", "x.vot", "--features", "bb_kt", "-n", "six"], "valid integer"),
+    "not a number": (
+        ["cluster", "cat.vot", "-o", "x.vot", "--features", "bb_kt", "-n", "six"],
+        "valid integer",
+    ),
     "output exists": (
         ["cluster", "cat.vot", "-o", "cat.vot", "--features", "bb_kt"],
         r"cat\.vot exists already; give --overwrite",
