@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -205,6 +206,9 @@ def _add_memberships(
         columns.append(("outlier", None, estimator.tail_probability(X), np.nan))
     names = [column_name(key, prefix=prefix, index=index) for key, index, _, _ in columns]
     check_free(out, names, overwrite=overwrite)
+    if overwrite:  # all of the old clustering, which may have had more components
+        old = re.compile(re.escape(prefix) + r"(cluster|prob_\d+|prob_max|log_density|outlier)")
+        out.remove_columns([name for name in out.colnames if old.fullmatch(name)])
     for key, index, values, empty in columns:
         add_column(out, key, whole(values, empty), prefix=prefix, index=index, mask=~usable, method=method)
 

@@ -267,15 +267,19 @@ def add_column(
     spec = REGISTRY[key]
     name = name or column_name(key, prefix=prefix, index=index)
     description = spec.description.format(index=index, **words)
-    masked = mask is not None and bool(np.any(mask))
+    if mask is None:
+        mask = np.array(getattr(data, "mask", False))
+    masked = bool(np.any(mask))
     if spec.unit is not None:
-        column = u.Quantity(data, spec.unit)
+        column = u.Quantity(getattr(data, "unmasked", data), spec.unit)
         if masked:
             column = Masked(column, mask=mask)
     else:
-        values = np.asarray(data)
+        values = np.ma.getdata(np.asarray(getattr(data, "unmasked", data)))
         if masked:
-            full = np.broadcast_to(np.reshape(mask, (-1, *[1] * (values.ndim - 1))), values.shape)
+            if mask.ndim == 1:
+                mask = np.reshape(mask, (-1, *[1] * (values.ndim - 1)))
+            full = np.broadcast_to(mask, values.shape)
             column = MaskedColumn(values, mask=full)
         else:
             column = Column(values)

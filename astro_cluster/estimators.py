@@ -138,6 +138,8 @@ def _to_plain(estimator: BaseEstimator) -> dict[str, Any]:
 
 def _from_plain(plain: dict[str, Any]) -> BaseEstimator:
     # Only known classes are ever made: a file must not choose what is run.
+    if not (isinstance(plain, dict) and isinstance(plain["name"], str) and isinstance(plain["params"], dict)):
+        raise TypeError("no estimator")
     return _by_name(plain["name"], plain["params"])
 
 

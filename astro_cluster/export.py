@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from astropy.table import QTable
 
 __all__ = ["to_latex", "to_markdown"]
@@ -24,6 +25,9 @@ _LATEX = str.maketrans(
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
+        "|": r"\textbar{}",
+        "<": r"$<$",
+        ">": r"$>$",
     }
 )
 
@@ -32,9 +36,20 @@ def _cells(table: QTable) -> Iterator[list[str]]:
     """Yield the names, the units (or nothing) and the rows, each as text in the columns' formats."""
     yield list(table.colnames)
     yield [str(getattr(table[name], "unit", None) or "") for name in table.colnames]
-    shown = [list(table[name].info.iter_str_vals()) for name in table.colnames]
+    shown = []
+    for name in table.colnames:
+        mask = np.array(getattr(table[name], "mask", False))
+        hidden = np.broadcast_to(mask.any(axis=tuple(range(1, mask.ndim))) if mask.ndim else mask, len(table))
+        cells = table[name].info.iter_str_vals()
+        shown.append(
+            [" " if skip else " ".join(cell.split()) for cell, skip in zip(cells, hidden, strict=True)]
+        )
     for row in zip(*shown, strict=True):
-        yield ["" if cell in ("--", "———") else cell for cell in row]
+        yield [cell.strip() for cell in row]
+
+
+def _is_text(table: QTable, name: str) -> bool:
+    return getattr(table[name], "dtype", np.dtype(float)).kind in "USO"
 
 
 def to_markdown(table: QTable) -> str:
@@ -59,10 +74,9 @@ def to_markdown(table: QTable) -> str:
     cells = _cells(table)
     names, units = next(cells), next(cells)
     heads = [f"{name} [{unit}]" if unit else name for name, unit in zip(names, units, strict=True)]
-    text = [name for name in table.colnames if getattr(table[name], "dtype", None) is not None]
-    aligned = [":---" if name not in text or table[name].dtype.kind in "USO" else "---:" for name in names]
-    lines = [heads, aligned, *([cell.replace("|", r"\|") for cell in row] for row in cells)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    aligned = [":---" if _is_text(table, name) else "---:" for name in table.colnames]
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in (heads, *cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (rows[0], aligned, *rows[1:]))
 
 
 def to_latex(table: QTable) -> str:
@@ -90,11 +104,17 @@ def to_latex(table: QTable) -> str:
     """
     cells = ([cell.translate(_LATEX) for cell in row] for row in _cells(table))
     names, units = next(cells), next(cells)
-    kinds = "".join("l" if getattr(table[n], "dtype", "").kind in "USO" else "r" for n in table.colnames)
+    kinds = "".join("l" if _is_text(table, name) else "r" for name in table.colnames)
     head = [names, units] if any(units) else [names]
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline"]
-    lines += [" & ".join(row) + r" \\" for row in head]
+    lines += [_latex_row(row) for row in head]
     lines.append(r"\hline")
-    lines += [" & ".join(row) + r" \\" for row in cells]
+    lines += [_latex_row(row) for row in cells]
     lines += [r"\hline", r"\end{tabular}"]
     return "\n".join(lines)
+
+
+def _latex_row(cells: list[str]) -> str:
+    # After the end of a row LaTeX takes a star or a bracket for an option of it.
+    first = f"{{{cells[0][0]}}}{cells[0][1:]}" if cells[0].startswith(("*", "[")) else cells[0]
+    return " & ".join([first, *cells[1:]]) + r" \\"

@@ -8,6 +8,7 @@ into the record, so that a model can be put on new data years later.
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astro_cluster.columns import require
-from astro_cluster.exceptions import InputError
+from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.provenance import register_codec
 from astro_cluster.tables import float_values
 
@@ -122,7 +123,7 @@ class Scaling:
             if bad.size:
                 raise InputError(
                     f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values "
-                    f"are not above {-self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose "
+                    f"are not above {0.0 - self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose "
                     "'minmax', 'standard' or 'robust' for it"
                 )
             x = np.log(shifted)
@@ -228,6 +229,9 @@ class FittedFeatures:
 
     def _scale(self, raw: np.ndarray) -> FeatureMatrix:
         mask = np.isnan(raw)
+        if self.missing == "drop":
+            # What will not be used need not be in the domain of a logarithm.
+            raw = np.where(mask.any(axis=1, keepdims=True), np.nan, raw)
         values = np.column_stack([s(raw[:, j]) for j, s in enumerate(self.scalings)])
         if self.missing == "median":
             values = np.where(mask, [s.fill for s in self.scalings], values)
@@ -263,8 +267,12 @@ class FittedFeatures:
         """
         try:
             scalings = tuple(Scaling(**item) for item in plain["scalings"])
+            if not scalings or any(s.scale not in SCALES or not s.factor > 0 for s in scalings):
+                raise ValueError("a scale is not known or has no width")
             return cls(scalings, _checked_missing(plain["missing"]))
-        except (KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the stored recipe of the features is damaged: {error}") from error
 
 
@@ -290,13 +298,24 @@ def _numbers(table: QTable, name: str, index: int | None, unit: str | None) -> n
             f"column {name!r} is not numeric (its type is {_type_name(column)}); "
             "features are numbers: leave it out or give it codes"
         )
+    width = _shape_of(table, name)
+    if (index is None) != (width == ()) or (index is not None and index >= width[0]):
+        raise InputError(
+            f"column {name!r} has {width[0] if width else 1} values a row, not as many as the feature "
+            f"{name if index is None else f'{name}[{index}]'} needs; give the columns that were fitted"
+        )
     if index is not None:
         column = column[:, index]
     own = getattr(column, "unit", None)
-    if unit and own is not None and str(own) != unit:
+    if unit is not None and bool(unit) != (own is not None and str(own) != ""):
+        told = (
+            f"has no unit and is taken in {unit}" if unit else f"is in {own}, but was fitted without a unit"
+        )
+        warnings.warn(f"column {name!r} {told}", AstroClusterWarning, stacklevel=6)
+    elif unit and str(own) != unit:
         try:
-            column = u.Quantity(float_values(column), own).to(unit)
-        except u.UnitConversionError as error:
+            column = (float_values(column) * own).to(u.Unit(unit))
+        except (u.UnitsError, TypeError, ValueError) as error:
             raise InputError(
                 f"column {name!r} is in {own}, which cannot be converted to {unit}, the unit of the fitted "
                 "feature; convert it, or give the right column"
@@ -309,6 +328,17 @@ def _numbers(table: QTable, name: str, index: int | None, unit: str | None) -> n
             "or set them to NaN if they mean 'not measured'"
         )
     return values
+
+
+def _unit_text(name: str, unit: Any) -> str:
+    """Return a unit as text, known to be one that can be converted."""
+    try:
+        return "" if str(unit) == "" else str(u.Unit(str(unit)))
+    except ValueError as error:
+        raise InputError(
+            f"the unit {str(unit)!r} of column {name!r} is not understood; give the column one that is: "
+            f"table[{name!r}].unit = …"
+        ) from error
 
 
 def _expand(table: QTable, patterns: Sequence[str]) -> list[str]:
@@ -439,15 +469,19 @@ class Features:
     def _collect(self, table: QTable) -> tuple[list[Scaling], np.ndarray]:
         bases: list[Scaling] = []
         columns: list[np.ndarray] = []
-        for name in _expand(table, self.columns):
+        names = _expand(table, self.columns)
+        self._check_keys(names)
+        for name in names:
             own = getattr(table[name], "unit", None)
-            unit = str(self.units.get(name, own or ""))
+            unit = _unit_text(name, self.units.get(name, own or ""))
             if name in self.units and own is None:
                 raise InputError(
                     f"column {name!r} has no unit, but the features ask for {unit}; give it one: "
                     f"table[{name!r}].unit = …"
                 )
             shape = _shape_of(table, name)
+            if shape == (0,):
+                raise InputError(f"column {name!r} has no values: its rows have the width 0")
             if len(shape) > 1:
                 raise InputError(f"column {name!r} has shape {shape} a row; embed it first (embed)")
             for index in range(shape[0]) if shape else [None]:
@@ -455,6 +489,15 @@ class Features:
                 bases.append(Scaling(feature, name, index, unit, self.scale_of(name)))
                 columns.append(_numbers(table, name, index, unit))
         return bases, np.column_stack(columns)
+
+    def _check_keys(self, names: Sequence[str]) -> None:
+        """Make sure that no scale and no unit is for a column that is not there: a slip of the pen."""
+        for what, keys in (("scale", self.scale), ("unit", self.units)):
+            for key in keys if isinstance(keys, Mapping) else ():
+                if not any(name == key or fnmatch.fnmatchcase(name, key) for name in names):
+                    raise InputError(
+                        f"a {what} is given for {key!r}, which is none of the features: {', '.join(names)}"
+                    )
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for the record.
@@ -495,4 +538,12 @@ def as_features(features: Features | str | Iterable[str]) -> Features:
     return Features(features if isinstance(features, str) else list(features))
 
 
-register_codec("features", Features, Features.to_plain, lambda plain: Features(**plain))
+def _from_plain(plain: Any) -> Features:
+    if not isinstance(plain, dict) or not set(plain) <= {"columns", "scale", "missing", "units"}:
+        raise TypeError("no features")
+    if not isinstance(plain["columns"], list) or not isinstance(plain.get("units", {}), dict):
+        raise TypeError("no features")
+    return Features(**plain)
+
+
+register_codec("features", Features, Features.to_plain, _from_plain)

@@ -7,7 +7,11 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io.misc import yaml
 from astropy.table import Column, MaskedColumn, QTable
-from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
+from astropy.table.serialize import (
+    SerializedColumn,
+    _construct_mixins_from_columns,
+    represent_mixins_as_columns,
+)
 from astropy.time import Time
 
 from astro_cluster.columns import with_info
@@ -50,6 +54,11 @@ def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
     frames : dict of str to str
         Name of the frame of each component of a position.
 
+    Raises
+    ------
+    InputError
+        If a part would have the name of another column.
+
     Examples
     --------
     >>> plain, layout, frames = split_mixins(QTable({"pos": SkyCoord([1.0], [2.0], unit="deg")}))
@@ -69,6 +78,11 @@ def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
             continue
         plain = represent_mixins_as_columns(QTable({name: table[name]}), exclude_classes=(u.Quantity,))
         layout.update(plain.meta.pop("__serialized_columns__"))
+        if clash := set(plain.colnames) & (set(table.colnames) - {name}):
+            raise InputError(
+                f"column {name!r} is written in parts, and {', '.join(sorted(clash))} is the name of a "
+                "part and of another column; rename that one"
+            )
         for part in plain.colnames:
             out[part] = plain[part]
             _describe(
@@ -77,6 +91,15 @@ def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
             if name in positions:
                 frames[part] = table[name].frame.name
     return out, yaml.dump(layout), frames
+
+
+def _column_names(layout: object) -> list[str]:
+    """Return the plain columns that a layout is made of, however deep they stand in it."""
+    if isinstance(layout, SerializedColumn) and "name" in layout:
+        return [str(layout["name"])]
+    if isinstance(layout, dict):
+        return [name for item in layout.values() for name in _column_names(item)]
+    return []
 
 
 def join_mixins(table: QTable, layout: str) -> QTable:
@@ -102,16 +125,10 @@ def join_mixins(table: QTable, layout: str) -> QTable:
     <Latitude [2.] deg>
     """
     known: dict[str, dict[str, object]] = yaml.load(layout)
-    parts_of = {name: [c for c in table.colnames if c == name or c.startswith(f"{name}.")] for name in known}
-    whole = {
-        name: parts
-        for name, parts in parts_of.items()
-        if all(
-            item["name"] in parts
-            for item in known[name].values()
-            if isinstance(item, dict) and "name" in item
-        )
-    }
+    parts_of = {name: _column_names(layout_of) for name, layout_of in known.items()}
+    whole = {name: parts for name, parts in parts_of.items() if set(parts) <= set(table.colnames)}
+    # As they stand in the table, whose columns may have been moved.
+    whole = {name: [c for c in table.colnames if c in parts] for name, parts in whole.items()}
     first = {parts[0]: name for name, parts in whole.items() if parts}
     hidden = {part for parts in whole.values() for part in parts}
     order = [first.get(name, name) for name in table.colnames if name in first or name not in hidden]

@@ -41,11 +41,18 @@ def _colour(label: int, position: int) -> str:
 
 def _groups(table: QTable, cluster: str) -> list[tuple[int, np.ndarray]]:
     """Return each label with its rows, noise first."""
-    values = float_values(table[cluster])
+    values = _one_a_row(table, cluster)
     labels = np.unique(values[~np.isnan(values)]).astype(int)
     if not labels.size:
         raise InputError(f"column {cluster!r} has no label in any row; cluster the table first")
     return [(int(label), np.flatnonzero(values == label)) for label in labels]
+
+
+def _one_a_row(table: QTable, name: str) -> np.ndarray:
+    values = float_values(table[name])
+    if values.ndim != 1:
+        raise InputError(f"column {name!r} has {values.shape[1:]} values a row; give one with a number a row")
+    return values
 
 
 def _name(label: int, count: int) -> str:
@@ -90,7 +97,23 @@ def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.
         ax.scatter(
             x[rows], y[rows], s=size, c=colours, marker=marker, alpha=0.6, linewidths=0, rasterized=True
         )
-    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    # Many clusters: smaller, in columns, and the smallest ones left out.
+    many = len(handles) > 16
+    if len(handles) > 72:
+        largest = set(np.argsort([-len(rows) for _, rows in groups], kind="stable")[:71])
+        left_out = len(handles) - len(largest)
+        handles = [handle for i, handle in enumerate(handles) if i in largest]
+        handles.append(Line2D([], [], linestyle="", label=f"and {left_out} smaller ones"))
+    ax.legend(
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        frameon=False,
+        fontsize=6 if many else 9,
+        ncols=-(-len(handles) // 24),
+        columnspacing=0.8,
+        handletextpad=0.2 if many else 0.8,
+    )
 
 
 def plot_clusters(
@@ -130,7 +153,7 @@ def plot_clusters(
     cluster = cluster_column(table, cluster)
     require(table, [x, y])
     figure, ax = _axes(ax, (7.6, 5.2))
-    values = [float_values(table[name]) for name in (x, y)]
+    values = [_one_a_row(table, name) for name in (x, y)]
     _scatter(ax, *values, _groups(table, cluster))
     for axis, name, numbers in zip("xy", (x, y), values, strict=True):
         ax.set(**{f"{axis}label": _axis_label(table, name)})
@@ -256,6 +279,10 @@ def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axe
     >>> figure.axes[0].get_xlabel()
     'share of the cluster'
     """
+    if top < 0:
+        raise InputError(f"top={top} types cannot be shown; give 0 or more")
+    if len(summary.colnames) < 2:
+        raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
     by = by or summary.colnames[1]
     require(summary, ["cluster", "count", by])
     if "fraction_of_cluster" not in summary.colnames:

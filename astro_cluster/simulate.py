@@ -6,6 +6,7 @@ source is called SIM, and the true class of each row stands in a column of its o
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -203,7 +204,7 @@ def _unit_and_ucd(name: str) -> tuple[u.UnitBase | None, str, str]:
 
 
 @step
-def chandra(n: int = 8000, *, missing: float = 0.13, random_state: int = 42) -> Step:
+def chandra(n: int = 8000, *, missing: float = 0.13, random_state: int | None = 42) -> Step:
     """Simulate observed sources of the Chandra Source Catalog 2.
 
     Parameters
@@ -244,6 +245,8 @@ def chandra(n: int = 8000, *, missing: float = 0.13, random_state: int = 42) -> 
         raise InputError(f"n={n}: at least one source has to be simulated")
     if not 0 <= missing < 1:
         raise InputError(f"missing={missing} is no share; give a number from 0 to below 1")
+    if random_state is None:
+        random_state = secrets.randbelow(2**31)  # on record, so it can be repeated
     rng = np.random.default_rng(random_state)
     shares = np.array([p.share for p in _POPULATIONS.values()])
     population = rng.choice(list(_POPULATIONS), n, p=shares / shares.sum())
@@ -274,7 +277,7 @@ def chandra(n: int = 8000, *, missing: float = 0.13, random_state: int = 42) -> 
     out.meta["description"] = (
         f"Simulated Chandra sources (astro_cluster simulate.chandra, seed {random_state}); no observation"
     )
-    return Step(out, inputs=out.colnames, seed=random_state)
+    return Step(out, inputs=out.colnames, seed=random_state, parameters={"random_state": random_state})
 
 
 def simbad(table: QTable, *, matched: float = 0.9, random_state: int = 42) -> QTable:
@@ -306,6 +309,8 @@ def simbad(table: QTable, *, matched: float = 0.9, random_state: int = 42) -> QT
     >>> simbad(cat, random_state=1).colnames
     ['main_id', 'ra', 'dec', 'main_type']
     """
+    if not 0 <= matched <= 1:
+        raise InputError(f"matched={matched} is no share; give a number from 0 to 1")
     if "true_type" not in table.colnames or not len(table):
         raise InputError(
             "simulate.simbad needs the table of simulate.chandra (a column true_type is missing)"
@@ -333,6 +338,7 @@ def simbad(table: QTable, *, matched: float = 0.9, random_state: int = 42) -> QT
         {"ucd": "pos.eq.ra;meta.main"},
         {"ucd": "pos.eq.dec;meta.main"},
     )
+    out["ra"].info.description, out["dec"].info.description = "ICRS ra", "ICRS dec"
     out["main_type"] = Column(types, description="Object type (simulated)", meta={"ucd": "src.class"})
     out.meta["description"] = f"Simulated SIMBAD objects (astro_cluster simulate.simbad, seed {random_state})"
     return out

@@ -89,9 +89,11 @@ def probability_columns(table: QTable, cluster: str) -> list[str]:
 
 def _labels(table: QTable, cluster: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels as integers and which rows have one."""
-    values = float_values(table[cluster]) if table[cluster].dtype.kind in "fiub" else None
-    if values is None:
-        raise InputError(f"column {cluster!r} holds no cluster numbers (its type is {table[cluster].dtype})")
+    column = table[cluster]
+    numeric = getattr(column, "dtype", np.dtype(object)).kind in "fiub" and len(column.shape) == 1
+    values = float_values(column) if numeric else np.full(1, 0.5)
+    if np.any(values[~np.isnan(values)] % 1):
+        raise InputError(f"column {cluster!r} holds no cluster numbers, which are whole and one a row")
     has = ~np.isnan(values)
     if not has.any():
         raise InputError(
@@ -105,12 +107,28 @@ def _types(table: QTable, by: str) -> np.ndarray:
     column = table[by]
     if getattr(column, "shape", (0,))[1:]:
         raise InputError(f"column {by!r} has several values a row; types are one a row")
-    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (len(table),)))
-    data = np.asarray(getattr(column, "unmasked", column))
-    if data.dtype.kind == "f":
-        mask = mask | np.isnan(data)
-    text = np.array([str(item).strip() for item in np.ma.getdata(data).tolist()], dtype=object)
-    return np.where(mask | (text == "") | (text == "None"), UNMATCHED, text).astype(str)
+    text, mask = _words(column, len(table))
+    return np.where(mask, UNMATCHED, text).astype(str)
+
+
+def _words(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells as text, and which of them say nothing (masked, empty, None, NaN)."""
+    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (n,)))
+    data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
+    if data.dtype.kind == "S":
+        data = np.char.decode(data, "utf-8", "replace")
+    items = data.tolist()
+    nothing = [item is None or (isinstance(item, float) and item != item) for item in items]
+    text = np.array([str(item).strip() for item in items], dtype=object)
+    return text, mask | np.array(nothing, dtype=bool) | (text == "")
+
+
+def _type_column(by: str) -> str:
+    """Return the name of the column of types: that of its origin, unless a result has it."""
+    taken = by in ("cluster", "count", "enrichment", "p_value", "fdr") or by.startswith(
+        ("fraction", "mean_prob_")
+    )
+    return f"{by}_type" if taken else by
 
 
 @step
@@ -131,9 +149,9 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
     -------
     `~astropy.table.QTable`
         A row for each type in each cluster, by cluster and then by falling count:
-        ``cluster``, the type, ``count``, ``fraction_of_cluster``, ``fraction_of_type``, the
-        mean of every membership probability (``mean_prob_0`` …), ``enrichment``, ``p_value`` and
-        ``fdr``.
+        ``cluster``, the type (in a column of the name ``by``), ``count``,
+        ``fraction_of_cluster``, ``fraction_of_type``, the mean of every membership
+        probability (``mean_prob_0`` …), ``enrichment``, ``p_value`` and ``fdr``.
 
     Raises
     ------
@@ -176,12 +194,13 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
         add_column(out, "count", counts[at])
         add_column(out, "fraction", sizes[at[0]] / sizes.sum())
     else:
-        add_column(out, "type", kinds[at[1]], name=by, column=by)
+        add_column(out, "type", kinds[at[1]], name=_type_column(by), column=by)
         add_column(out, "count", counts[at])
         add_column(out, "fraction_of_cluster", counts[at] / sizes[at[0]])
         add_column(out, "fraction_of_type", counts[at] / totals[at[1]])
     probabilities = probability_columns(table, cluster)
-    for k, name in enumerate(probabilities):
+    for name in probabilities:
+        k = int(name.rpartition("_")[2])
         means = _group_means(float_values(table[name])[has], cluster_of, kind_of, counts.shape)
         add_column(out, "mean_prob", means[at], index=k, column=name)
     if by is not None:
@@ -285,7 +304,7 @@ def inspect(
     bads = np.bincount(cluster_of, weights=bad[use]).astype(np.int64)
     order = np.lexsort((clusters, -bads / sizes))
     sizes, bads, clusters = sizes[order], bads[order], clusters[order]
-    in_region = bads >= threshold * sizes
+    in_region = bads / sizes >= threshold
     inspected, found = np.cumsum(sizes), np.cumsum(bads)
     share = bads.sum() / sizes.sum()
     out = QTable()
@@ -323,12 +342,12 @@ def _region(
 def _is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows are bad, and which have a label at all."""
     column = table[label]
-    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (len(table),)))
+    if getattr(column, "shape", (0,))[1:]:
+        raise InputError(f"column {label!r} has several values a row; labels are one a row")
     data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
-    if data.dtype.kind in "US":
-        return np.char.strip(data.astype(str)) == str(value), ~mask
-    if data.dtype.kind == "f":
-        mask = mask | np.isnan(data)
+    text, nothing = _words(column, len(table))
+    if data.dtype.kind in "USO":
+        return text == str(value), ~nothing
     if isinstance(value, str):
         words = {"true": True, "false": False}
         try:
@@ -337,4 +356,4 @@ def _is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarr
             raise InputError(
                 f"column {label!r} holds numbers, and {value!r} is none; give a number"
             ) from error
-    return data == value, ~mask
+    return data == value, ~nothing

@@ -471,12 +471,20 @@ def float_values(column: Any) -> np.ndarray:
     (n, …) array of float64
         A copy.
 
+    Raises
+    ------
+    InputError
+        If the column is not numeric.
+
     Examples
     --------
     >>> from astropy.table import MaskedColumn
     >>> float_values(MaskedColumn([1, 2], mask=[False, True]))
     array([ 1., nan])
     """
+    if getattr(column, "dtype", np.dtype(object)).kind not in "fiub":
+        name = getattr(getattr(column, "info", None), "name", None)
+        raise InputError(f"column {name!r} holds no numbers; give a numeric one")
     mask = getattr(column, "mask", None)
     data = column.unmasked if isinstance(column, Masked) else column
     data = data.value if isinstance(data, u.Quantity) else getattr(data, "data", data)

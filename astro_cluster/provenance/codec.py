@@ -24,6 +24,17 @@ class _Codec(NamedTuple):
 
 _CODECS: dict[str, _Codec] = {}
 
+# The keys of a dict that stands for something else.
+_TAGS = (
+    {"float"},
+    {"quantity", "unit"},
+    {"unit"},
+    {"array"},
+    {"items"},
+    {"unrecorded"},
+    {"type", "value"},
+)
+
 
 def register_codec(
     tag: str, cls: type, to_plain: Callable[[Any], Any], from_plain: Callable[[Any], Any]
@@ -89,7 +100,9 @@ def encode(value: Any) -> Any:
         case os.PathLike():
             return os.fspath(value)
         case dict():
-            return {str(key): encode(item) for key, item in value.items()}
+            plain = {str(key): encode(item) for key, item in value.items()}
+            # One that looks like a tag of ours is written as pairs.
+            return {"items": list(map(list, plain.items()))} if set(plain) in _TAGS else plain
         case list() | tuple() | range():
             return [encode(item) for item in value]
     for tag, codec in _CODECS.items():
@@ -127,28 +140,41 @@ def decode(value: Any) -> Any:
         return [decode(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if set(value) not in _TAGS:
+        return {key: decode(item) for key, item in value.items()}
+    try:
+        return _decode_tagged(value)
+    except InputError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        shown = str(value)[:80]
+        raise InputError(f"the record is damaged: {shown} cannot be understood ({error})") from error
+
+
+def _decode_tagged(value: dict[str, Any]) -> Any:
     keys = set(value)
     if keys == {"float"}:
         return float(value["float"])
     if keys == {"quantity", "unit"}:
-        return u.Quantity(decode(value["quantity"]), value["unit"])
+        # By multiplication, so that a magnitude becomes a magnitude.
+        return np.asarray(decode(value["quantity"]), dtype=float) * u.Unit(value["unit"])
     if keys == {"unit"}:
         return u.Unit(value["unit"])
     if keys == {"array"}:
         return np.array(decode(value["array"]))
+    if keys == {"items"}:
+        return {key: decode(item) for key, item in value["items"]}
     if keys == {"unrecorded"}:
         raise InputError(
             f"the record could not keep a parameter of type {value['unrecorded']}: "
             "run this step from Python with that parameter given"
         )
-    if keys == {"type", "value"}:
-        if value["type"] not in _CODECS:
-            raise InputError(
-                f"the record has a parameter of unknown type {value['type']!r}; "
-                "it may come from a newer version or from an extension that is not installed"
-            )
-        return _CODECS[value["type"]].from_plain(decode(value["value"]))
-    return {key: decode(item) for key, item in value.items()}
+    if not isinstance(value["type"], str) or value["type"] not in _CODECS:
+        raise InputError(
+            f"the record has a parameter of unknown type {value['type']!r}; "
+            "it may come from a newer version or from an extension that is not installed"
+        )
+    return _CODECS[value["type"]].from_plain(decode(value["value"]))
 
 
 def to_json(history: list[dict[str, Any]]) -> str:

@@ -22,9 +22,15 @@ def _canonical(column: Any) -> Iterable[bytes]:
     if hasattr(column, "frame") or not hasattr(column, "dtype"):  # SkyCoord, Time and other mixins
         from astropy.table.serialize import represent_mixins_as_columns
 
+        yield _meaning(column).encode()
         plain = represent_mixins_as_columns(QTable({"c": column}))
         for name in plain.colnames:
             yield from _canonical(plain[name])
+        return
+    if column.dtype.names:
+        for name in column.dtype.names:
+            yield name.encode()
+            yield from _canonical(np.asarray(column)[name])
         return
     mask = np.array(getattr(column, "mask", False), dtype=bool)
     data = column.unmasked if hasattr(column, "unmasked") else column
@@ -32,6 +38,7 @@ def _canonical(column: Any) -> Iterable[bytes]:
     data = np.asarray(getattr(data, "data", data)) if np.ma.isMaskedArray(data) else data
     mask = np.broadcast_to(mask, data.shape)
     kind = data.dtype.kind
+    yield f"{'text' if kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
     if kind in "OUS":
         for item, hidden in zip(data.ravel(), mask.ravel(), strict=True):
             text = "" if hidden or item is None else item.decode() if isinstance(item, bytes) else str(item)
@@ -51,6 +58,15 @@ def _canonical(column: Any) -> Iterable[bytes]:
         if mask.any():
             yield np.packbits(mask).tobytes()
     yield values.tobytes()
+
+
+def _meaning(column: Any) -> str:
+    """Return what the numbers of a mixin mean: the frame of a position, the scale of a time."""
+    if hasattr(column, "frame"):
+        frame = column.frame
+        told = {name: str(getattr(frame, name)) for name in sorted(frame.frame_attributes)}
+        return f"{frame.name}{told}"
+    return f"{type(column).__name__}{getattr(column, 'scale', '')}"
 
 
 def _unit_text(column: Any) -> str:

@@ -85,7 +85,7 @@ def records(table: Table) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Empty if no step of this package was recorded.
+        Empty if no step of this package was recorded; what is no record is passed over.
 
     Examples
     --------
@@ -93,7 +93,15 @@ def records(table: Table) -> list[dict[str, Any]]:
     []
     """
     found = table.meta.get(META_KEY, [])
-    return list(found) if isinstance(found, list) else []
+    return [record for record in found if _is_record(record)] if isinstance(found, list) else []
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("function"), str)
+        and isinstance(record.get("parameters"), dict)
+    )
 
 
 def last_record(table: Table, function: str, **parameters: Any) -> dict[str, Any] | None:

@@ -63,7 +63,9 @@ def _starting_table(
     """Return the table before the first step to repeat, and the steps to repeat."""
     steps = [r for r in history if not r.get("starts")]
     if not steps:
-        raise InputError("the record holds no step after the first: there is nothing to run again")
+        raise InputError(
+            "the record holds no step after the first: there is nothing to run again (CSV keeps no record)"
+        )
     untouched = all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
     if untouched:
         added = {name for record in steps for name in record["columns_added"]}
@@ -83,8 +85,39 @@ def _starting_table(
     return start, steps
 
 
+_NEEDED = {
+    "inputs": dict,
+    "input_hash": str,
+    "rows_in": int,
+    "rows_out": int,
+    "columns_added": list,
+    "columns_replaced": list,
+    "date": str,
+}
+
+
+def _check_whole(table: QTable, history: list[dict[str, Any]]) -> None:
+    """Refuse a record from which something is missing."""
+    raw = table.meta.get(META_KEY, [])
+    if not isinstance(raw, list) or len(raw) != len(history):
+        raise InputError("the record of the table is damaged: it holds entries that are no steps")
+    for record in history:
+        if wrong := [key for key, kind in _NEEDED.items() if not isinstance(record.get(key), kind)]:
+            raise InputError(
+                f"the record of step {record['function']!r} is damaged: {', '.join(wrong)} is missing "
+                "or wrong"
+            )
+
+
 def _warn(message: str) -> None:
     warnings.warn(message, AstroClusterWarning, stacklevel=4)
+
+
+def _compare_reference(then: dict[str, Any], now: dict[str, Any]) -> None:
+    before, after = then.get("reference"), now.get("reference")
+    if isinstance(before, dict) and isinstance(after, dict) and before.get("hash") != after.get("hash"):
+        name = after.get("path") or after.get("name") or "the reference"
+        _warn(f"{name} of step {then['function']!r} has changed since the record was made")
 
 
 def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
@@ -132,6 +165,7 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
         table = _find_step("read")(table)
     table = QTable(table, copy=False)
     history = records(table)
+    _check_whole(table, history)
     if not history:
         raise InputError(
             "the table has no record of astro_cluster: only what it wrote (not as CSV) can be run again"
@@ -153,5 +187,8 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
                 f"step {record['function']!r} asks {service.get('name', 'a remote service')} again "
                 f"(first on {record['date'][:10]}): its answers may have changed"
             )
+        # A column that was taken away between two steps is in the way of the second one.
+        current.remove_columns([name for name in record["columns_added"] if name in current.colnames])
         current = function(current, **parameters)
+        _compare_reference(record, records(current)[-1])
     return current
