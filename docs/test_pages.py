@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.config import set_temp_config
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
@@ -66,11 +68,18 @@ def test_all_settings_are_described() -> None:
 
 def test_the_configuration_file_is_read(tmp_path: Path) -> None:
     text = _page("user_guide/configuration.rst").partition(".. code-block:: ini")[2]
-    (tmp_path / "astro_cluster").mkdir()
-    (tmp_path / "astro_cluster" / "astro_cluster.cfg").write_text(textwrap.dedent(text), encoding="utf-8")
-    with set_temp_config(tmp_path):
-        assert ac.conf.timeout == 60.0
-        assert ac.conf.cache_dir == "/data/astro_cluster"
+    folder = tmp_path / "config" / "astro_cluster"
+    folder.mkdir(parents=True)
+    (folder / "astro_cluster.cfg").write_text(textwrap.dedent(text), encoding="utf-8")
+    code = (
+        "import astro_cluster as ac\nfrom astropy.config import get_config_dir\n"
+        "print(get_config_dir('astro_cluster'), ac.conf.timeout, ac.conf.cache_dir)"
+    )
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == [str(folder), "60.0", "/data/astro_cluster"]
 
 
 def test_all_words_are_explained() -> None:
