@@ -1,5 +1,5 @@
 """The pages name everything that there is, and their commands run."""
-# ruff: noqa: D103, S101
+# ruff: noqa: D103
 
 from __future__ import annotations
 
