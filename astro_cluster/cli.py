@@ -172,6 +172,8 @@ def cluster(
         name, separator, value = text.partition("=")
         if not separator:
             _fail(f"--param {text!r} should be name=value, such as eps=0.4")
+        if name in ("estimator", "features", "missing", "prefix", "random_state", "overwrite", "table"):
+            _fail(f"--param {name} is no parameter of the method; there is an option or an argument for it")
         parameters[name] = _value(value)
     cls = known_estimators().get(method.lower())
     if n is not None:
@@ -244,6 +246,9 @@ def match(
     position: Position = None,
     reference_position: Annotated[str | None, typer.Option(help="The same, in the reference.")] = None,
     separation: Annotated[str, typer.Option(help="Name of the column of separations.")] = "match_separation",
+    epoch: Annotated[float | None, typer.Option(help="Julian year of the positions of the table.")] = None,
+    reference_epoch: Annotated[float | None, typer.Option(help="The same, of the reference.")] = None,
+    via: Annotated[str | None, typer.Option(help="local or cds, if both could be meant.")] = None,
     cache: Annotated[bool, typer.Option(help="Keep and use answers of remote services.")] = True,
     overwrite: Overwrite = False,
     overwrite_columns: OverwriteColumns = False,
@@ -262,6 +267,9 @@ def match(
         position=_pair(position),
         reference_position=_pair(reference_position),
         separation=separation,
+        epoch=epoch,
+        reference_epoch=reference_epoch,
+        via=via,
         cache=cache,
         overwrite=overwrite_columns,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable, Table
 from sklearn.base import BaseEstimator
+from sklearn.cluster import HDBSCAN
 from sklearn.exceptions import ConvergenceWarning
 
 from astro_cluster import models
@@ -89,7 +91,7 @@ def cluster(
     policy = missing or default_missing(fitted)
     wanted = as_features(features)
     if missing is not None and wanted.missing != missing:
-        wanted = Features(wanted.columns, wanted.scale, missing, wanted.units)
+        wanted = dataclasses.replace(wanted, missing=missing)
     recipe = wanted.fit(table, missing=policy)
     _check_policy(recipe, fitted)
     matrix = recipe.transform(table)
@@ -147,6 +149,8 @@ def _expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
         if isinstance(k, (int, np.integer)):  # else the fit will complain
             names += [column_name("prob", prefix=prefix, index=i) for i in range(k)]
         names += [column_name(key, prefix=prefix) for key in ("prob_max", "log_density")]
+    elif type(estimator) is HDBSCAN:
+        names.append(column_name("prob_max", prefix=prefix))
     if hasattr(estimator, "tail_probability"):
         names.append(column_name("outlier", prefix=prefix))
     return names
@@ -277,7 +281,7 @@ def assign(
         out,
         table,
         inputs=recipe.columns,
-        facts={"recipe": stored["recipe"], "model": stored["model"], "prefix": prefix},
+        facts={"prefix": prefix},
         parameters={"model": stored, "model_prefix": None, "prefix": prefix},
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import secrets
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.mixture import BayesianGaussianMixture
 from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
@@ -19,6 +21,10 @@ from astro_cluster.provenance import register_codec
 __all__ = ["default_missing", "known_estimators", "make_estimator"]
 
 
+_NOT_ON_RECORD = {"memory"}
+
+
+@functools.cache
 def known_estimators() -> dict[str, type[BaseEstimator]]:
     """Return the classes that may be named, here and in a record, by lower-case name.
 
@@ -84,6 +90,8 @@ def make_estimator(
     if "random_state" in made.get_params():
         if random_state is not None:
             made.set_params(random_state=random_state)
+        elif isinstance(made.random_state, np.random.RandomState):
+            made.set_params(random_state=int(made.random_state.randint(2**31)))
         elif made.random_state is None:
             made.set_params(random_state=secrets.randbelow(2**31))  # on record, so it can be repeated
     return made
@@ -133,13 +141,17 @@ def _to_plain(estimator: BaseEstimator) -> dict[str, Any]:
         # A class of the user's own: a file must not name it, so it could not be made again.
         raise TypeError(f"{cls.__name__} is not one of the known methods")
     name = "sklearn.GaussianMixture" if cls is SklearnGaussianMixture else cls.__name__
-    return {"name": name, "params": estimator.get_params(deep=False)}
+    parameters = estimator.get_params(deep=False)
+    return {"name": name, "params": {k: v for k, v in parameters.items() if k not in _NOT_ON_RECORD}}
 
 
 def _from_plain(plain: dict[str, Any]) -> BaseEstimator:
     # Only known classes are ever made: a file must not choose what is run.
     if not (isinstance(plain, dict) and isinstance(plain["name"], str) and isinstance(plain["params"], dict)):
         raise TypeError("no estimator")
+    if refused := _NOT_ON_RECORD & set(plain["params"]):
+        # joblib unpickles what it finds in a folder of this name.
+        raise InputError(f"a record must not set the parameter {', '.join(refused)} of a method")
     return _by_name(plain["name"], plain["params"])
 
 

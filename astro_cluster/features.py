@@ -100,6 +100,21 @@ class Scaling:
     factor: float = 1.0
     fill: float = 0.0
 
+    def outside(self, x: np.ndarray) -> np.ndarray:
+        """Tell which values the scale cannot take.
+
+        Parameters
+        ----------
+        x : (n,) array
+            Values in ``unit``.
+
+        Returns
+        -------
+        (n,) array of bool
+            True outside the domain of the logarithm; false for NaN.
+        """
+        return (x + self.offset <= 0) if self.scale in ("log", "lognorm") else np.zeros(len(x), dtype=bool)
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Scale values.
 
@@ -232,10 +247,22 @@ class FittedFeatures:
         if self.missing == "drop":
             # What will not be used need not be in the domain of a logarithm.
             raw = np.where(mask.any(axis=1, keepdims=True), np.nan, raw)
+        outside = np.column_stack([s.outside(raw[:, j]) for j, s in enumerate(self.scalings)])
+        raw = np.where(outside, np.nan, raw)
         values = np.column_stack([s(raw[:, j]) for j, s in enumerate(self.scalings)])
         if self.missing == "median":
             values = np.where(mask, [s.fill for s in self.scalings], values)
         usable = ~mask.any(axis=1) if self.missing == "drop" else np.ones(len(raw), dtype=bool)
+        if outside.any():
+            lost = np.flatnonzero(outside.any(axis=1))
+            names = ", ".join(s.name for j, s in enumerate(self.scalings) if outside[:, j].any())
+            warnings.warn(
+                f"{len(lost)} rows, the first of them row {lost[0]}, have values of {names} that are outside "
+                "the fitted logarithm; they are left out (masked)",
+                AstroClusterWarning,
+                stacklevel=5,
+            )
+            usable &= ~outside.any(axis=1)
         return FeatureMatrix(values, None, mask, usable, self.names, tuple(s.unit for s in self.scalings))
 
     def to_plain(self) -> dict[str, Any]:
@@ -330,6 +357,13 @@ def _numbers(table: QTable, name: str, index: int | None, unit: str | None) -> n
     return values
 
 
+def _lookup(mapping: Mapping[str, Any], column: str) -> Any:
+    """Return the entry of that very name, or of the first pattern that fits, or None."""
+    if column in mapping:
+        return mapping[column]
+    return next((value for key, value in mapping.items() if fnmatch.fnmatchcase(column, key)), None)
+
+
 def _unit_text(name: str, unit: Any) -> str:
     """Return a unit as text, known to be one that can be converted."""
     try:
@@ -390,9 +424,9 @@ class Features:
     """
 
     columns: str | Sequence[str]
-    scale: str | Mapping[str, str] = "none"
-    missing: Missing | None = None
-    units: Mapping[str, Any] = field(default_factory=dict)
+    scale: str | Mapping[str, str] = field(default="none", kw_only=True)
+    missing: Missing | None = field(default=None, kw_only=True)
+    units: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         given = self.columns.split(",") if isinstance(self.columns, str) else self.columns
@@ -420,11 +454,7 @@ class Features:
         str
             Of a mapping, the entry of that very name, or of the first pattern that fits.
         """
-        if isinstance(self.scale, str):
-            return self.scale
-        if column in self.scale:
-            return self.scale[column]
-        return next((s for pattern, s in self.scale.items() if fnmatch.fnmatchcase(column, pattern)), "none")
+        return self.scale if isinstance(self.scale, str) else _lookup(self.scale, column) or "none"
 
     def fit(self, table: QTable, *, missing: Missing = "marginalize") -> FittedFeatures:
         """Learn the numbers of the scales from a table.
@@ -473,8 +503,9 @@ class Features:
         self._check_keys(names)
         for name in names:
             own = getattr(table[name], "unit", None)
-            unit = _unit_text(name, self.units.get(name, own or ""))
-            if name in self.units and own is None:
+            asked = _lookup(self.units, name)
+            unit = _unit_text(name, own or "" if asked is None else asked)
+            if asked is not None and own is None:
                 raise InputError(
                     f"column {name!r} has no unit, but the features ask for {unit}; give it one: "
                     f"table[{name!r}].unit = …"

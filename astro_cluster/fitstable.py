@@ -20,11 +20,12 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import InputError
-from astro_cluster.mixins import as_text, join_mixins, split_mixins
+from astro_cluster.mixins import as_text, join_mixins, restore_unit, split_mixins, with_legal_unit
 
 __all__ = ["read_fits", "write_fits"]
 
 _RECORD_HDU = "ASTRO_CLUSTER"
+_TABLE_HDU = "TABLE"
 # The smallest FITS integers with room for a null beside all values of the given type.
 _WITH_ROOM = {"b1": "i2", "i1": "i2", "u1": "i2", "u2": "i4", "u4": "i8"}
 
@@ -77,7 +78,7 @@ def _read_hdu(
                 raise InputError(f"{path} holds no table: its HDUs are {names}")
             chosen = hdus[tables[0] if hdu is None else hdu]
             table = _decoded(_native(QTable.read(chosen, character_as_bytes=True)))
-            ours = hdu is None and _RECORD_HDU in hdus
+            ours = _RECORD_HDU in hdus and chosen.name == _TABLE_HDU
             return table, chosen, json.loads(bytes(hdus[_RECORD_HDU].data)) if ours else {}
 
 
@@ -128,6 +129,7 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
         if described["masked_text"]:
             text = np.asarray(table[name])
             table.replace_column(name, MaskedColumn(text, mask=text == ""))
+        table.replace_column(name, restore_unit(table[name], described["unit"]))
         table[name].info.description = described["description"]
         table[name].info.meta = described["meta"]
     return (join_mixins(table, kept["layout"]) if kept["layout"] else table), kept["texts"]
@@ -171,9 +173,10 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
             "description": column.info.description,
             "meta": dict(column.info.meta or {}),
             "boolean": column.dtype.kind == "b",
+            "unit": "" if column.info.unit is None else str(column.info.unit),
             "masked_text": column.dtype.kind in "OU" and bool(np.any(getattr(column, "mask", False))),
         }
-        plain.replace_column(name, _storable(name, column))
+        plain.replace_column(name, with_legal_unit(_storable(name, column), "fits")[0])
     raw = json.dumps({"texts": texts or {}, "columns": columns, "layout": layout}, default=str).encode(
         "ascii"
     )
@@ -183,7 +186,7 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
         # A Python format such as '{!s:>4}' has no FITS word; it is for the screen only.
         warnings.filterwarnings("ignore", message="Format .* cannot be mapped", category=AstropyUserWarning)
         main = fits.table_to_hdu(plain)
-        main.name = "TABLE"
+        main.name = _TABLE_HDU
         _describe(main, columns)
         fits.HDUList([fits.PrimaryHDU(), main, record]).writeto(path)
 
@@ -206,6 +209,8 @@ def _storable(name: str, column: Any) -> Any:
     if column.dtype.kind == "U":
         raw = np.char.encode(np.ma.filled(np.ma.asarray(column), ""), "utf-8")
         return with_info(Column(raw), column)
+    if column.dtype.str[1:] == "i1" and not masked:  # astropy writes it as a logical
+        return with_info(column.astype("i2"), column)
     if not masked or column.dtype.kind not in "biu":
         return column
     # A FITS logical has no null that astropy reads; a short has.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -13,11 +16,12 @@ from astropy.table.serialize import (
     represent_mixins_as_columns,
 )
 from astropy.time import Time
+from astropy.utils.masked import Masked
 
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import InputError
 
-__all__ = ["as_text", "join_mixins", "split_mixins"]
+__all__ = ["as_text", "join_mixins", "restore_unit", "split_mixins", "with_legal_unit"]
 
 _UCD_OF_COMPONENT = {
     "ra": "pos.eq.ra",
@@ -93,13 +97,15 @@ def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
     return out, yaml.dump(layout), frames
 
 
-def _column_names(layout: object) -> list[str]:
+def _column_names(layout: object, seen: set[int] | None = None) -> list[str]:
     """Return the plain columns that a layout is made of, however deep they stand in it."""
+    seen = set() if seen is None else seen
     if isinstance(layout, SerializedColumn) and "name" in layout:
         return [str(layout["name"])]
-    if isinstance(layout, dict):
-        return [name for item in layout.values() for name in _column_names(item)]
-    return []
+    if not isinstance(layout, dict) or id(layout) in seen:  # YAML may name one thing many times
+        return []
+    seen.add(id(layout))
+    return [name for item in layout.values() for name in _column_names(item, seen)]
 
 
 def join_mixins(table: QTable, layout: str) -> QTable:
@@ -173,3 +179,82 @@ def as_text(name: str, column: Column) -> Column:
         )
     text = np.array(items, dtype=str).reshape(data.shape)
     return with_info(MaskedColumn(text, mask=hidden) if hidden.any() else Column(text), column)
+
+
+def with_legal_unit(column: Any, style: str) -> tuple[Any, bool]:
+    """Return a column whose unit can be written in a style, and whether that says all.
+
+    Parameters
+    ----------
+    column : (n, …) `~astropy.table.Column` or `~astropy.units.Quantity`
+        Any column.
+    style : {"fits", "vounit"}
+        How the file spells units.
+
+    Returns
+    -------
+    column : the same, or a `~astropy.table.Column` without a unit
+        The latter if the style has no word for it.
+    exact : bool
+        Whether the unit is read back as it is; else its text must be kept elsewhere.
+
+    Examples
+    --------
+    >>> with_legal_unit(Column([1.0], unit="earthMass"), "vounit")[1]
+    False
+    """
+    unit = column.info.unit
+    if unit is None:
+        return column, True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        try:
+            text = u.Unit(unit).to_string(style)
+            back = u.Unit(text, format=style)
+            if str(back) == str(unit):
+                return column, True
+            if back == unit and not isinstance(unit, u.UnrecognizedUnit):
+                return column, False
+        except (ValueError, TypeError, u.UnitsError):
+            pass
+    mask = getattr(column, "mask", None)
+    bare = getattr(column, "unmasked", column)
+    values = np.ma.getdata(np.asarray(getattr(bare, "value", bare)))
+    plain = Column(values) if mask is None or not np.any(mask) else MaskedColumn(values, mask=mask)
+    return with_info(plain, column), False
+
+
+def restore_unit(column: Any, text: str) -> Any:
+    """Give a column that was read the unit that it had before it was written.
+
+    Parameters
+    ----------
+    column : (n, …) `~astropy.table.Column` or `~astropy.units.Quantity`
+        As it was read.
+    text : str
+        Its unit, as ``str(unit)`` gives it; empty if none.
+
+    Returns
+    -------
+    `~astropy.table.Column` or `~astropy.units.Quantity`
+        The numbers are the same; a text that is no unit is kept as an unrecognized one.
+
+    Examples
+    --------
+    >>> restore_unit(Column([1.0]), "earthMass").unit
+    Unit("earthMass")
+    """
+    if str(column.info.unit or "") == text:
+        return column
+    unit = u.Unit(text, parse_strict="silent") if text else None
+    mask = getattr(column, "mask", None)
+    bare = getattr(column, "unmasked", column)
+    values = np.ma.getdata(np.asarray(getattr(bare, "value", bare)))
+    if unit is None or isinstance(unit, u.UnrecognizedUnit) or values.dtype.kind not in "fiuc":
+        plain = Column(values) if mask is None or not np.any(mask) else MaskedColumn(values, mask=mask)
+        plain.unit = unit
+        return with_info(plain, column)
+    quantity = values * unit
+    if mask is not None and np.any(mask):
+        quantity = Masked(quantity, mask=mask)
+    return with_info(quantity, column)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from astro_cluster import provenance
 from astro_cluster.columns import add_column
@@ -64,7 +66,8 @@ def to_plain(estimator: BaseEstimator, names: Sequence[str]) -> dict[str, Any] |
     dict or None
         None if the method has no model for new rows (DBSCAN, say).
     """
-    if hasattr(estimator, "weights_") and hasattr(estimator, "covariances_"):
+    # By name: of a BisectingKMeans or a Bayesian mixture these numbers alone would assign otherwise.
+    if isinstance(estimator, GaussianMixture) or type(estimator) is SklearnMixture:
         return {
             "kind": "GaussianMixture",
             "covariance_type": estimator.covariance_type,
@@ -73,7 +76,7 @@ def to_plain(estimator: BaseEstimator, names: Sequence[str]) -> dict[str, Any] |
             "means": np.asarray(estimator.means_).tolist(),
             "covariances": np.asarray(estimator.covariances_).tolist(),
         }
-    if hasattr(estimator, "cluster_centers_") and len(np.shape(estimator.cluster_centers_)) == 2:
+    if type(estimator) in (KMeans, MiniBatchKMeans):
         return {
             "kind": "centroids",
             "features": list(names),
@@ -144,6 +147,8 @@ def find(table: QTable, prefix: str | None = None) -> dict[str, Any]:
         known = ", ".join(repr(r.get("prefix", "")) for r in steps)
         raise InputError(f"no clustering with the prefix {prefix!r} is on record; there are: {known}")
     record = fitting[-1]
+    if record["function"] == "assign":
+        return provenance.decode(record["parameters"]["model"])
     if "model" not in record:
         method = record["parameters"].get("estimator", {}).get("value", {}).get("name", "the method")
         raise InputError(
@@ -206,6 +211,8 @@ def from_table(table: QTable) -> dict[str, Any]:
     """
     meta = table.meta[TABLE_KEY]
     try:
+        if not len(table):
+            raise ValueError("it has no rows")
         means = np.asarray(table["mean"], dtype=float)
         model: dict[str, Any] = {"kind": meta["kind"], "features": meta["features"]}
         if meta["kind"] == "GaussianMixture":
@@ -228,3 +235,5 @@ def from_table(table: QTable) -> dict[str, Any]:
         return {"model": model, "recipe": meta["recipe"], "prefix": meta["prefix"]}
     except KeyError as error:
         raise InputError(f"the model table is damaged: it lacks {error}") from error
+    except (TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the model table is damaged: {error}") from error

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import gzip
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +100,7 @@ def _read_ecsv(path: Path) -> QTable:
 
 
 def _read_csv(path: Path) -> QTable:
-    return QTable.read(path, format="ascii.csv", encoding="utf-8")
+    return QTable.read(path, format="ascii.csv", encoding="utf-8-sig")
 
 
 _READERS: dict[str, Callable[..., QTable]] = {
@@ -124,9 +126,11 @@ def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa
         return _READERS[format](path, **options)
     except InputError:
         raise
-    except (MemoryError, Warning):
+    except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, Warning) and not isinstance(error, ValueError):
+            raise  # a warning that the user has turned into an error
         # Every reader has exceptions of its own for a broken file; the user needs the one fact.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
@@ -148,13 +152,31 @@ def _paths(source: Any) -> list[Path]:
     return [path for item in source for path in _paths(item)]
 
 
+def _check_whole_numbers(tables: list[QTable], paths: list[Path]) -> None:
+    """Refuse to turn long identifiers into floats because another file has floats there."""
+    kinds: dict[str, set[str]] = {}
+    for table in tables:
+        for name in table.colnames:
+            kinds.setdefault(name, set()).add(getattr(getattr(table[name], "dtype", None), "kind", "?"))
+    for name in [name for name, found in kinds.items() if "f" in found and found & set("iu")]:
+        for table, path in zip(tables, paths, strict=True):
+            if name in table.colnames and table[name].dtype.kind in "iu" and len(table):
+                values = np.ma.filled(np.ma.asarray(table[name]), 0)
+                if int(np.abs(values).max()) > 2**53:
+                    raise InputError(
+                        f"column {name!r} holds whole numbers above 2**53 in {path} and fractions in another "
+                        "file: stacked, they would be rounded. Make the columns alike first"
+                    )
+
+
 def _stack(tables: list[QTable], paths: list[Path]) -> QTable:
     rows = np.repeat([os.fspath(path) for path in paths], [len(table) for table in tables])
+    _check_whole_numbers(tables, paths)
     for table in tables:
         table.meta.pop(META_KEY, None)
     try:
         stacked = vstack(tables, join_type="outer", metadata_conflicts="silent")
-    except (TableMergeError, u.UnitsError) as error:
+    except (TableMergeError, u.UnitsError, ValueError) as error:
         raise InputError(
             f"the {len(paths)} tables cannot be stacked: {' '.join(str(error).split())}. "
             "Read them one by one and make their columns alike"
@@ -285,10 +307,29 @@ def derive(table: QTable) -> QTable:
 # ---------------------------------------------------------------- writing
 
 
+def _with_plain_meta(table: QTable) -> QTable:
+    """Leave out what of the meta no file can keep, and say so."""
+    lost = [str(k) for k, v in table.meta.items() if k != META_KEY and _has_unrecorded(provenance.encode(v))]
+    if not lost:
+        return table
+    warnings.warn(
+        f"no file can keep these entries of the meta: {', '.join(lost)}", AstroClusterWarning, stacklevel=3
+    )
+    out = QTable(table, copy=False)
+    for key in [k for k in out.meta if str(k) in lost]:
+        del out.meta[key]
+    return out
+
+
+def _has_unrecorded(plain: Any) -> bool:
+    if isinstance(plain, dict):
+        return set(plain) == {"unrecorded"} or any(map(_has_unrecorded, plain.values()))
+    return isinstance(plain, list) and any(map(_has_unrecorded, plain))
+
+
 def _texts(table: QTable) -> dict[str, str]:
     """Return the record and what else of the meta can be kept, for files that keep text only."""
     plain = {str(k): provenance.encode(v) for k, v in table.meta.items() if k not in (META_KEY, "comments")}
-    plain = {k: v for k, v in plain.items() if "unrecorded" not in json.dumps(v)}
     history = provenance.records(table)
     return ({_META: json.dumps(plain, ensure_ascii=True)} if plain else {}) | (
         {_RECORD: provenance.to_json(history)} if history else {}
@@ -296,7 +337,8 @@ def _texts(table: QTable) -> dict[str, str]:
 
 
 def _write_votable(table: QTable, path: Path, *, version: str) -> None:
-    with path.open("wb") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wb") as file:
         votable.write_votable(table, file, infos=_texts(table), version=version)
 
 
@@ -324,7 +366,9 @@ def _write_csv(table: QTable, path: Path) -> None:
         lost.append("the record (so that rerun is not possible)")
     if lost:
         warnings.warn(f"CSV drops {', '.join(lost)}", AstroClusterWarning, stacklevel=4)
-    table.write(path, format="ascii.csv", overwrite=True)
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", encoding="utf-8", newline="") as file:
+        table.write(file, format="ascii.csv")
 
 
 def _write_markdown(table: QTable, path: Path) -> None:
@@ -375,6 +419,7 @@ def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
     >>> (folder / "a.txt").read_text()
     'done'
     """
+    path = path.resolve()  # what a link points to is replaced, not the link
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: give overwrite=True (on the command line --overwrite)")
     if not path.parent.is_dir():
@@ -390,6 +435,8 @@ def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield new
         with new.open("rb") as file:
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, new)
         new.replace(path)
     except OSError as error:
         kept = "; the old file is untouched" if path.exists() else ""
@@ -451,10 +498,18 @@ def write(
             f"cannot tell in which format to write {path.name!r}: use one of the endings "
             f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())} or give format="
         )
-    table = as_qtable(table)
+    table = _with_plain_meta(as_qtable(table))
     options = {"version": votable_version} if format == "votable" else {}
     with beside(path, overwrite=overwrite) as new:
-        _WRITERS[format](table, new, **options)
+        try:
+            _WRITERS[format](table, new, **options)
+        except (InputError, OSError, MemoryError, Warning):
+            raise
+        except Exception as error:
+            # Every writer has exceptions of its own for a column that the format cannot hold.
+            raise InputError(
+                f"cannot write {path} as {format}: {' '.join(str(error).split())[:300]}"
+            ) from error
     return path
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import io
 import json
 import os
+import re
 import warnings
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,16 +23,18 @@ from astropy.io import votable as astropy_votable
 from astropy.io.votable.exceptions import VOWarning
 from astropy.io.votable.tree import CooSys, Info
 from astropy.table import Column, MaskedColumn, QTable, Table
+from astropy.utils.masked import Masked
 
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import AstroClusterWarning, InputError
-from astro_cluster.mixins import as_text, join_mixins, split_mixins
+from astro_cluster.mixins import as_text, join_mixins, restore_unit, split_mixins, with_legal_unit
 
 __all__ = ["VERSIONS", "read_votable", "write_votable"]
 
 VERSIONS = ("1.4", "1.5")
-_CHUNK = 49_152  # rows; a multiple of 3, so that pieces of base64 can be put together
+_CHUNK_BYTES = 2**25
 _LAYOUT = "astro_cluster_mixins"
+_UNITS = "astro_cluster_units"
 _MASKED_TEXT = "astro_cluster_masked_text"
 
 # Types that VOTable lacks, and the smallest one that holds all their values.
@@ -43,6 +48,16 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
     kind = column.dtype.str[1:]
     if column.dtype.kind == "O":
         return _storable(name, as_text(name, column))
+    if column.dtype.kind in "US" and len(column.shape) > 1:
+        raise InputError(
+            f"column {name!r} has several texts a row, which is not written in a VOTable; make it several "
+            "columns, or write FITS, ECSV or Parquet"
+        )
+    if column.dtype.kind == "S" and any(
+        max(cell, default=0) > 127 for cell in np.ma.filled(np.ma.asarray(column), b"")
+    ):
+        raw = np.ma.filled(np.ma.asarray(column), b"")
+        return _storable(name, with_info(Column(np.char.decode(raw, "utf-8", "replace")), column))
     if column.dtype.kind in "US":
         new = column.astype(f"{column.dtype.kind}{_text_width(column)}")
     elif kind == "u8":
@@ -70,20 +85,6 @@ def _text_width(column: Column) -> int:
         return max(values.dtype.itemsize // (4 if values.dtype.kind == "U" else 1), 2)
     points = values.reshape(-1, 1).view("u4")
     return max(points.shape[1] + int((points > 0xFFFF).sum(axis=1).max()), 2)
-
-
-def _check_unit(name: str, unit: u.UnitBase | None) -> None:
-    if unit is None or isinstance(unit, u.UnrecognizedUnit):
-        return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)
-            unit.to_string("vounit")
-    except (ValueError, TypeError, u.UnitsError) as error:
-        raise InputError(
-            f"the unit {unit!r} of column {name!r} cannot be written in a VOTable: {error}; "
-            "convert the column to another unit first"
-        ) from error
 
 
 def _masked_text(table: QTable) -> list[str]:
@@ -136,11 +137,15 @@ def write_votable(
     infos = dict(infos or {})
     if layout:
         infos[_LAYOUT] = json.dumps(layout)  # an XML attribute keeps no line breaks
+    units: dict[str, str] = {}
     stored = QTable(meta={k: v for k, v in table.meta.items() if k in ("ID", "name", "description")})
     for name in plain.colnames:
-        _check_unit(name, plain[name].info.unit)
-        stored[name] = _storable(name, plain[name])
+        stored[name], exact = with_legal_unit(_storable(name, plain[name]), "vounit")
+        if not exact:
+            units[name] = str(plain[name].info.unit)
         stored[name].info.meta = _public(stored[name].info.meta)
+    if units:
+        infos[_UNITS] = json.dumps(units)
     if masked := _masked_text(stored):
         infos[_MASKED_TEXT] = json.dumps(masked)
         for name in masked:
@@ -154,10 +159,13 @@ def write_votable(
         tree.to_xml(head, tabledata_format="binary2")
     # astropy writes row by row in Python, and leaves DATA out where there is no row, without
     # which STILTS and TOPCAT see no table.
-    before, end, after = head.getvalue().rpartition(b"</TABLE>")
+    opened = re.sub(rb"<TABLE\b", f'<TABLE nrows="{len(stored)}"'.encode(), head.getvalue(), count=1)
+    before, end, after = opened.rpartition(b"</TABLE>")
     file.write(before + b'<DATA><BINARY2><STREAM encoding="base64">')
-    for start in range(0, len(stored), _CHUNK):
-        file.write(base64.b64encode(_binary2(stored[start : start + _CHUNK])))
+    width = max(len(_binary2(stored[:1])), 1)
+    rows = max(3, _CHUNK_BYTES // width // 3 * 3)  # a multiple of 3: pieces of base64 can be put together
+    for start in range(0, len(stored), rows):
+        file.write(base64.b64encode(_binary2(stored[start : start + rows])))
     file.write(b"</STREAM></BINARY2></DATA>" + end + after)
 
 
@@ -238,6 +246,51 @@ def _refer_to_frames(
                 element_field.ref = frame
 
 
+def _note_frames(
+    plain: Table, tree: astropy_votable.tree.VOTableFile, element: astropy_votable.tree.TableElement
+) -> None:
+    """Note in a column's meta the system of coordinates, where it is not the usual one."""
+    systems = {
+        system.ID: f"{system.system} {system.equinox or ''}".strip()
+        for group in (tree, *tree.resources)
+        for system in getattr(group, "coordinate_systems", [])
+    }
+    for element_field, name in zip(element.fields, plain.colnames, strict=True):
+        system = systems.get(element_field.ref)
+        if system and not system.startswith("ICRS"):
+            plain[name].meta["coosys"] = system
+
+
+def _unmasked(column: Column | u.Quantity) -> Column | u.Quantity:
+    """Return a column in which nothing is masked as one that knows no masks."""
+    if not hasattr(column, "mask") or np.any(column.mask):
+        return column
+    plain = column.unmasked if isinstance(column, Masked) else Column(np.ma.getdata(column))
+    if not isinstance(column, Masked):
+        plain.unit = column.unit
+    return with_info(plain, column)
+
+
+def _look_ahead(source: str | os.PathLike[str] | BinaryIO) -> list[int | None]:
+    """Return the rows that each table declares; refuse data that stand in another place.
+
+    A STREAM may name the address of its data, which astropy would fetch: no table that was
+    sent to somebody should make his machine open files or connections.
+    """
+    if hasattr(source, "read"):
+        text = source.read()
+        source.seek(0)
+    else:
+        text = Path(source).read_bytes()
+    if text[:2] == b"\x1f\x8b":
+        text = gzip.decompress(text)
+    if re.search(rb"<(?:\w+:)?STREAM\b[^>]*\shref\s*=", text):
+        raise InputError("the VOTable keeps its data at another address (STREAM href), which is not followed")
+    opened = re.finditer(rb"<(?:\w+:)?TABLE(\s[^>]*)?>", text)
+    counts = [re.search(rb"""\snrows\s*=\s*["'](\d+)["']""", match[1] or b"") for match in opened]
+    return [int(count[1]) if count else None for count in counts]
+
+
 def _mend_units(table: Table) -> None:
     """Parse the units that are not in the style of the document's version, in any style."""
     known = u.get_current_unit_registry().registry
@@ -306,14 +359,23 @@ def read_votable(
         # Published tables bend the standard in a hundred harmless ways; what cannot be read raises.
         warnings.simplefilter("ignore", VOWarning)
         warnings.filterwarnings("ignore", message=".*deprecated in the VOUnit", category=u.UnitsWarning)
+        declared = _look_ahead(source)
         tree = astropy_votable.parse(source, verify="ignore")
         elements = list(tree.iter_tables())
         if not 0 <= table < len(elements):
             raise InputError(f"the VOTable holds {len(elements)} tables; there is no table number {table}")
         element = elements[table]
         names = [element_field.name for element_field in element.fields]
+        if declared and table < len(declared) and declared[table] not in (None, len(element.array)):
+            raise InputError(
+                f"the VOTable is damaged or cut short: {len(element.array)} of {declared[table]} rows are "
+                "there"
+            )
         plain: Table = element.to_table(use_names_over_ids=len(set(names)) == len(names))
+    _note_frames(plain, tree, element)
     infos = {info.name: str(info.value) for res in tree.resources for info in res.infos if info.name}
+    # TOPCAT keeps them too when it saves a table, as parameters.
+    infos |= {p.name: str(p.value) for p in element.params if str(p.name).startswith("astro_cluster_")}
     _mend_units(plain)
     result = QTable(plain, copy=False)
     for name in result.colnames:
@@ -321,6 +383,11 @@ def read_votable(
         if result[name].dtype.kind == "O":
             with contextlib.suppress(InputError):  # arrays of varying length stay objects
                 result.replace_column(name, as_text(name, result[name]))
+    for name in result.colnames:
+        result.replace_column(name, _unmasked(result[name]))
+    for name, text in json.loads(infos.pop(_UNITS, "{}")).items():
+        if name in result.colnames:
+            result.replace_column(name, restore_unit(result[name], str(text)))
     if _MASKED_TEXT in infos:
         for name in json.loads(infos.pop(_MASKED_TEXT)):
             if name in result.colnames and result[name].dtype.kind in "US":

@@ -176,7 +176,10 @@ MISTAKES = {
         r"cat\.vot exists already; give --overwrite",
     ),
     "unknown ending": (["cluster", "cat.vot", "-o", "x.docx", "--features", "bb_kt"], "in which format"),
-    "no folder": (["cluster", "cat.vot", "-o", "no/x.vot", "--features", "bb_kt"], "there is no folder no"),
+    "no folder": (
+        ["cluster", "cat.vot", "-o", "no/x.vot", "--features", "bb_kt"],
+        "there is no folder .*no to write",
+    ),
     "radius without unit": (["match", "cat.vot", "cat.vot", "-o", "x.vot", "--radius", "3"], "no angle"),
     "radius in seconds": (["match", "cat.vot", "cat.vot", "-o", "x.vot", "--radius", "3s"], "no angle"),
     "unknown find mode": (["match", "cat.vot", "cat.vot", "-o", "x.vot", "--find", "nearest"], "nearest"),

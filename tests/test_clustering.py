@@ -283,3 +283,39 @@ def test_a_model_table_reads_in_topcat_terms(table):
     assert model["covariance"].shape == (3, 3, 3)
     for name in model.colnames:
         assert check_ucd(model[name].info.meta["ucd"], check_controlled_vocabulary=True)
+
+
+def test_a_record_cannot_make_joblib_unpickle(table, tmp_path):
+    out = ac.cluster(table, AgglomerativeClustering(3, memory=str(tmp_path / "cache")), features=FEATURES)
+    assert "memory" not in str(ac.records(out)[-1])
+    ac.records(out)[-1]["parameters"]["estimator"]["value"]["params"]["memory"] = str(tmp_path / "trap")
+    with pytest.raises(InputError, match="must not set the parameter memory"):
+        ac.rerun(out)
+    assert not (tmp_path / "trap").exists()
+
+
+def test_only_models_that_assign_alike_are_stored(table):
+    from sklearn.cluster import BisectingKMeans, MeanShift
+
+    for estimator in (BisectingKMeans(3), MeanShift(bandwidth=1.5, cluster_all=False)):
+        out = ac.cluster(table, estimator, features=FEATURES, random_state=0)
+        with pytest.raises(InputError, match="makes no model"):
+            ac.model_table(out)
+
+
+def test_a_random_state_object_is_turned_into_a_seed(table):
+    mixture = ac.GaussianMixture(3, random_state=np.random.RandomState(5))
+    out = ac.cluster(table, mixture, features=FEATURES)
+    assert isinstance(ac.records(out)[-1]["seed"], int)
+    np.testing.assert_array_equal(ac.rerun(out)["prob_1"], out["prob_1"])
+
+
+@pytest.mark.parametrize("change", [{"weight": -1.0}, {"weight": 3.0}])
+def test_a_model_with_impossible_weights(table, change):
+    model = ac.model_table(ac.cluster(table, "gmm", features=FEATURES, n_components=3, random_state=0))
+    for name, value in change.items():
+        model[name][0] = value
+    with pytest.raises(InputError, match=r"damaged.*weights"):
+        ac.assign(table, model, prefix="b_")
+    with pytest.raises(InputError, match="no rows"):
+        ac.assign(table, model[:0], prefix="b_")

@@ -66,6 +66,19 @@ class Motion:
             return None
         return _proper_motion(self.table, self.pm_columns)
 
+    def rows_that_move(self) -> int:
+        """Return how many rows have an epoch and a proper motion.
+
+        Returns
+        -------
+        int
+            A column of proper motions that is empty moves nothing.
+        """
+        if self.table is None or not self.pm_columns:
+            return 0
+        motions = np.column_stack([float_values(self.table[name]) for name in self.pm_columns])
+        return int((np.isfinite(motions).all(axis=1) & np.isfinite(self.epoch)).sum())
+
 
 def julian_year(epoch: Any, *, name: str = "epoch") -> float | None:
     """Return an epoch as a Julian year.
@@ -194,12 +207,16 @@ def meeting_epoch(local: Motion | None, remote: Motion | None) -> float | None:
     >>> meeting_epoch(find_motion(gaia, None), find_motion(None, 2000.0))
     2000.0
     """
-    if local is None or remote is None or not (local.pm_columns or remote.pm_columns):
+    if local is None or remote is None:
+        return None
+    local_moves, remote_moves = (motion.rows_that_move() for motion in (local, remote))
+    if not (local_moves or remote_moves):
         return None
     years = np.concatenate([local.epoch, remote.epoch])
     if np.nanmax(years) == np.nanmin(years):
         return None
-    return remote.year if local.pm_columns else local.year
+    # Where both can be moved in part only, the side on which more rows can.
+    return remote.year if local_moves >= remote_moves or not remote_moves else local.year
 
 
 def move(coord: SkyCoord, motion: Motion | None, year: float) -> tuple[SkyCoord, np.ndarray]:

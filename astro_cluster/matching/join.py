@@ -118,6 +118,11 @@ def split_coordinates(table: QTable) -> QTable:
             out[name] = column
             continue
         icrs = column.icrs
+        if clash := {f"{name}_ra", f"{name}_dec"} & set(table.colnames):
+            raise InputError(
+                f"the positions {name!r} of the reference come as {name}_ra and {name}_dec, but it has the "
+                f"column {', '.join(sorted(clash))} too; choose columns (columns=, --columns)"
+            )
         for axis, values in (("ra", icrs.ra), ("dec", icrs.dec)):
             out[f"{name}_{axis}"] = values.to(u.deg).view(Masked(u.Quantity) if column.masked else u.Quantity)
             out[f"{name}_{axis}"].info.meta = {"ucd": f"pos.eq.{axis}"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.table import QTable
 
 from astro_cluster.columns import require, ucd_of
@@ -180,6 +180,21 @@ def _is_galactic(table: QTable, names: Sequence[str]) -> bool:
     return (names[0].lower(), names[1].lower()) in _GALACTIC_NAME_PAIRS
 
 
+def _equatorial_frame(table: QTable, names: Sequence[str]) -> BaseCoordinateFrame:
+    """Return the frame that a VOTable declared for the columns; ICRS if it declared none."""
+    system = str((table[names[0]].info.meta or {}).get("coosys", ""))
+    kind, _, equinox = system.partition(" ")
+    if kind in ("", "ICRS", "galactic"):
+        return ICRS()
+    if kind in ("eq_FK4", "eq_FK5"):
+        frame = FK4 if kind == "eq_FK4" else FK5
+        return frame(equinox=equinox) if equinox else frame()
+    raise InputError(
+        f"columns {' and '.join(names)} are in the system {system!r}, which is not understood; "
+        "convert them to ICRS"
+    )
+
+
 def sky_coord(table: QTable, names: Sequence[str]) -> tuple[SkyCoord, np.ndarray]:
     """Return the positions of a table, and which rows have one.
 
@@ -223,5 +238,5 @@ def sky_coord(table: QTable, names: Sequence[str]) -> tuple[SkyCoord, np.ndarray
     _check_range(names[0], lon, 360)
     _check_range(names[1], lat, 90)
     valid = np.isfinite(lon) & np.isfinite(lat)
-    frame = "galactic" if _is_galactic(table, names) else "icrs"
+    frame = "galactic" if _is_galactic(table, names) else _equatorial_frame(table, names)
     return SkyCoord(lon * u.deg, lat * u.deg, frame=frame), valid

@@ -11,6 +11,10 @@ over the observed dimensions o of a row follows from the missing ones m alone:
 * given what is observed, the missing part is Gaussian with mean  mean_m - P_mm^-1 r  and
   covariance P_mm^-1, which gives the exact moments (Ghahramani & Jordan 1994, NIPS 6, 120).
 
+This costs little where little is missing, but digits where features are nearly determined by
+each other.  A component whose correlation matrix is ill-conditioned therefore takes the longer
+way, through the covariance of what is observed.
+
 Rows are grouped by their number of missing values, so that each group is one batched
 Cholesky decomposition.
 """
@@ -30,6 +34,7 @@ __all__ = ["Data", "NotPositiveDefiniteError", "expect", "log_joint", "mahalanob
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _CHUNK_VALUES = 2**21  # numbers in one temporary array: 16 MB
+_LARGEST_CONDITION = 1e6  # of a correlation matrix, for ten digits by the short way
 
 
 class NotPositiveDefiniteError(ValueError):
@@ -78,7 +83,8 @@ class Data:
         """Yield the groups in pieces that keep temporary arrays small."""
         for group in self.groups:
             count = group.missing.shape[1]
-            size = max(1, _CHUNK_VALUES // max(self.n_features, count * count, 1))
+            widest = self.n_features * self.n_features if count else self.n_features
+            size = max(1, _CHUNK_VALUES // widest)
             for start in range(0, len(group.rows), size):
                 part = slice(start, start + size)
                 low = group.pattern[start]
@@ -90,10 +96,13 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class _Precision:
-    """Precision matrix of one component, and half the log determinant of its covariance."""
+    """Precision matrix of one component, its covariance, and half the log determinant of that."""
 
     matrix: np.ndarray
+    whitening: np.ndarray
     half_log_det: float
+    covariance: np.ndarray
+    well_conditioned: bool
 
 
 def _precisions(parameters: Parameters) -> list[_Precision]:
@@ -111,7 +120,12 @@ def _precisions(parameters: Parameters) -> list[_Precision]:
                     "components, or scale the features alike"
                 ) from error
             inverse = solve_triangular(lower, np.eye(len(lower)), lower=True)
-            found[key] = _Precision(inverse.T @ inverse, float(np.log(np.diagonal(lower)).sum()))
+            half_log_det = float(np.log(np.diagonal(lower)).sum())
+            spread = np.sqrt(np.diagonal(covariance))
+            # Scaling a feature changes nothing in the arithmetic, so its unit must not count here.
+            eigenvalues = np.linalg.eigvalsh(covariance / np.outer(spread, spread))
+            well = bool(eigenvalues[-1] < _LARGEST_CONDITION * eigenvalues[0])
+            found[key] = _Precision(inverse.T @ inverse, inverse.T, half_log_det, covariance, well)
         result.append(found[key])
     return result
 
@@ -130,18 +144,46 @@ class _Conditional:
     spread: np.ndarray
 
 
+def _condition_on_observed(chunk: _Group, mean: np.ndarray, precision: _Precision) -> _Conditional:
+    """Do what `_condition` does by the longer way, exact also for nearly dependent features."""
+    covariance = precision.covariance
+    n_missing = chunk.missing.shape[1]
+    everything = np.ones((len(chunk.missing), len(mean)), dtype=bool)
+    np.put_along_axis(everything, chunk.missing, False, axis=1)
+    observed = np.nonzero(everything)[1].reshape(len(chunk.missing), len(mean) - n_missing)
+    block = covariance[observed[:, :, np.newaxis], observed[:, np.newaxis, :]]
+    lower = np.linalg.cholesky(block)
+    half_log_det = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)[chunk.pattern]
+    across = covariance[observed[:, :, np.newaxis], chunk.missing[:, np.newaxis, :]]
+    gain = np.linalg.solve(lower, across)
+    spread = covariance[chunk.missing[:, :, np.newaxis], chunk.missing[:, np.newaxis, :]]
+    spread = spread - np.swapaxes(gain, 1, 2) @ gain
+    rows = np.arange(len(chunk.rows))[:, np.newaxis]
+    seen = observed[chunk.pattern]
+    deviation = chunk.values - mean
+    white = np.linalg.solve(lower[chunk.pattern], deviation[rows, seen][:, :, np.newaxis])[:, :, 0]
+    distance = np.clip(np.einsum("ni,ni->n", white, white), 0.0, 1e300)
+    deviation[rows, chunk.missing[chunk.pattern]] = np.einsum("nim,ni->nm", gain[chunk.pattern], white)
+    log_density = -0.5 * (distance + observed.shape[1] * _LOG_2PI) - half_log_det
+    return _Conditional(log_density, distance, deviation, spread)
+
+
 def _condition(chunk: _Group, mean: np.ndarray, precision: _Precision) -> _Conditional:
+    if not precision.well_conditioned and 0 < chunk.missing.shape[1] < len(mean):
+        return _condition_on_observed(chunk, mean, precision)
     n_missing = chunk.missing.shape[1]
     n_observed = len(mean) - n_missing
     deviation = chunk.values - mean
     rows = np.arange(len(chunk.rows))[:, np.newaxis]
     missing = chunk.missing[chunk.pattern]
     deviation[rows, missing] = 0.0
-    pulled = deviation @ precision.matrix
-    distance = np.einsum("ij,ij->i", pulled, deviation)
     half_log_det = np.full(len(rows), precision.half_log_det)
     spread = np.empty((len(chunk.missing), n_missing, n_missing))
-    if n_missing:
+    if not n_missing:
+        distance = ((deviation @ precision.whitening) ** 2).sum(axis=1)
+    else:
+        pulled = deviation @ precision.matrix
+        distance = np.einsum("ij,ij->i", pulled, deviation)
         block = precision.matrix[chunk.missing[:, :, np.newaxis], chunk.missing[:, np.newaxis, :]]
         lower = np.linalg.cholesky(block)
         spread = np.linalg.inv(block)
@@ -152,7 +194,7 @@ def _condition(chunk: _Group, mean: np.ndarray, precision: _Precision) -> _Condi
         deviation[rows, missing] = expected
     if n_observed == 0:
         distance, half_log_det = np.zeros(len(rows)), np.zeros(len(rows))  # an empty product is 1, exactly
-    distance = np.maximum(distance, 0.0)
+    distance = np.clip(distance, 0.0, 1e300)  # beyond, nothing could be told apart
     return _Conditional(-0.5 * (distance + n_observed * _LOG_2PI) - half_log_det, distance, deviation, spread)
 
 

@@ -28,12 +28,18 @@ from astro_cluster.mixture.start import STARTS, start
 __all__ = ["GaussianMixture"]
 
 
+def _masked_to_nan(X: ArrayLike) -> ArrayLike:
+    """Return a masked array with NaN where it is masked; anything else as it is."""
+    return np.ma.filled(X.astype(float), np.nan) if np.ma.isMaskedArray(X) else X
+
+
 class GaussianMixture(DensityMixin, BaseEstimator):
     """Mixture of Gaussians whose rows may have missing values (NaN).
 
     A missing value is integrated out exactly in the E and the M step, so every row counts
     with what it has, and a row with nothing observed gets the weights as its
-    probabilities.  On complete data this is scikit-learn's mixture, number for number.
+    probabilities.  On complete data this is scikit-learn's mixture, number for number, from the
+    starts that both have (kmeans, random, given parameters).
 
     Parameters
     ----------
@@ -200,6 +206,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ValueError
             As `fit`.
         """
+        X = _masked_to_nan(X)
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_all_finite="allow-nan")
         if len(X) < self.n_components:
             raise ValueError(
@@ -325,6 +332,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         if not (np.isfinite(weights).all() and np.isfinite(means).all() and np.isfinite(covariances).all()):
             raise ValueError("the numbers of the mixture are not all finite")
+        if (weights < 0).any() or not np.isclose(weights.sum(), 1.0):
+            raise ValueError("the weights of the mixture are not between 0 and 1 with the sum 1")
+        if covariance_type in ("diag", "spherical") and not (covariances > 0).all():
+            raise ValueError("a variance of the mixture is not positive")
         mixture = cls(k, covariance_type=covariance_type)
         mixture.n_features_in_ = d
         try:
@@ -342,7 +353,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _prepared(self, X: ArrayLike) -> engine.Data:
         check_is_fitted(self)
         return engine.Data(
-            validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+            validate_data(
+                self, _masked_to_nan(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan"
+            )
         )
 
     def predict(self, X: ArrayLike) -> np.ndarray:

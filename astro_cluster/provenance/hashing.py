@@ -40,10 +40,12 @@ def _canonical(column: Any) -> Iterable[bytes]:
     kind = data.dtype.kind
     yield f"{'text' if kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
     if kind in "OUS":
-        for item, hidden in zip(data.ravel(), mask.ravel(), strict=True):
-            text = "" if hidden or item is None else item.decode() if isinstance(item, bytes) else str(item)
-            raw = text.encode()
-            yield len(raw).to_bytes(8, "little") + raw
+        items = [
+            "" if hidden or item is None else item.decode() if isinstance(item, bytes) else str(item)
+            for item, hidden in zip(data.ravel().tolist(), mask.ravel().tolist(), strict=True)
+        ]
+        yield np.array([len(item) for item in items], dtype="<i8").tobytes()
+        yield "".join(items).encode()
         return
     if kind == "f":
         values = np.array(data, dtype="<f8")

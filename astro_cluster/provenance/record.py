@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import platform
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, ParamSpec
 
+import numpy as np
 from astropy.table import QTable, Table
 
 from astro_cluster.provenance.codec import encode
@@ -133,19 +135,26 @@ def last_record(table: Table, function: str, **parameters: Any) -> dict[str, Any
     return None
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two columns hold the same, without hashing where that can be seen at once."""
+    if one is other:
+        return True
+    if type(one) is type(other) and getattr(one, "dtype", None) is not None and one.dtype == other.dtype:
+        bare = [np.ma.getdata(np.asarray(getattr(column, "unmasked", column))) for column in (one, other)]
+        masks = [np.asarray(getattr(column, "mask", False)) for column in (one, other)]
+        if bare[0].dtype.kind != "O" and np.array_equal(*masks):
+            return np.array_equal(*bare, equal_nan=bare[0].dtype.kind in "fc")
+    return content_hash(QTable({"c": one})) == content_hash(QTable({"c": other}))
+
+
 def _columns_changed(source: Table | None, result: Table) -> tuple[list[str], list[str]]:
     if source is None:
         return [], []
     before = set(source.colnames)
     added = [name for name in result.colnames if name not in before]
-    replaced = [
-        name
-        for name in result.colnames
-        if name in before
-        and len(source) == len(result)
-        and result[name] is not source[name]
-        and content_hash(source, [name]) != content_hash(result, [name])
-    ]
+    replaced = []
+    if len(source) == len(result):
+        replaced = [n for n in result.colnames if n in before and not _same(source[n], result[n])]
     return added, replaced
 
 
@@ -209,7 +218,7 @@ def step(function: Callable[P, Step]) -> Callable[P, QTable]:
             **{key: encode(fact) for key, fact in result.facts.items()},
         }
         history = records(source) if source is not None else records(out)
-        out.meta[META_KEY] = [*history, record]
+        out.meta[META_KEY] = [*copy.deepcopy(history), record]
         return out
 
     recorded.__annotations__ = {**function.__annotations__, "return": "QTable"}

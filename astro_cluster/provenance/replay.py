@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from astro_cluster.provenance.record import META_KEY, STEPS, records
 
 __all__ = ["rerun"]
 
+_PATHS = {"source", "reference"}  # parameters that may name files
 ENTRY_POINTS = "astro_cluster.steps"
 
 
@@ -39,11 +41,16 @@ def _keeps_rows(record: dict[str, Any]) -> bool:
 
 
 def _relocated(value: Any, folder: Path) -> Any:
-    """Find files that the record names by a relative path beside the file that is run again."""
+    """Find files that have been moved together with the file that is run again."""
     if isinstance(value, list):
         return [_relocated(item, folder) for item in value]
-    if isinstance(value, str) and value and not Path(value).exists() and (folder / value).is_file():
-        return str(folder / value)
+    if not isinstance(value, str) or not value:
+        return value
+    with contextlib.suppress(OSError):  # a name longer than any file's
+        if not Path(value).exists():
+            for place in (folder / value, folder / Path(value).name):
+                if place.is_file():
+                    return str(place)
     return value
 
 
@@ -54,7 +61,9 @@ def _call_of(record: dict[str, Any], folder: Path) -> tuple[Callable[..., QTable
         parameters = {key: decode(value) for key, value in record["parameters"].items()}
     except InputError as error:
         raise InputError(f"step {record['function']!r} cannot be run again: {error}") from error
-    return function, {key: _relocated(value, folder) for key, value in parameters.items()}
+    if not record.get("service"):  # else it may be a name that only looks like a file's
+        parameters |= {key: _relocated(parameters[key], folder) for key in _PATHS & set(parameters)}
+    return function, parameters
 
 
 def _starting_table(
