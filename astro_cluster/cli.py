@@ -72,9 +72,10 @@ def _fail(message: str) -> Any:
 
 
 def _free(output: Path, overwrite: bool) -> None:
-    """Refuse before the work, not after it, to replace a file."""
-    if output.exists() and not overwrite:
-        _fail(f"{output} exists already; give --overwrite to replace it, or another name")
+    """Refuse before the work, not after it, to write where that cannot be."""
+    from astro_cluster.tables import check_output
+
+    check_output(output, overwrite=overwrite)
 
 
 def _write(table: QTable, output: Path, overwrite: bool) -> None:
@@ -125,8 +126,20 @@ def _features(recipe: str | None, features: str | None, scale: str | None) -> An
     return Features(features or "", scale=_scale(scale or "none"))
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"astro-cluster {version('astro_cluster')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _quiet() -> None:
+def _quiet(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """From a table of astronomical objects to groups that can be trusted, named and looked at."""
     # Here and not in `main`: astropy puts its own function there when it is imported.
     import astropy  # noqa: F401
@@ -162,11 +175,13 @@ def cluster(
 ) -> None:
     """Find groups and add memberships and probabilities as columns."""
     import astro_cluster as ac
-    from astro_cluster.estimators import known_estimators
+    from astro_cluster.estimators import known_estimators, number_parameter
 
     _free(output, overwrite)
     if model is not None:
         _free(model, overwrite)
+        if model.resolve() == output.resolve():
+            _fail(f"--model and --output are the same file {output}; give two names")
     parameters: dict[str, Any] = {}
     for text in param or []:
         name, separator, value = text.partition("=")
@@ -177,11 +192,12 @@ def cluster(
         parameters[name] = _value(value)
     cls = known_estimators().get(method.lower())
     if n is not None:
-        allowed = cls().get_params() if cls else {}
-        name = next((p for p in ("n_components", "n_clusters") if p in allowed), None)
-        if cls and name is None:
+        name = number_parameter(cls()) if cls else "n_clusters"
+        if name is None:
             _fail(f"-n has no meaning for {method}, which finds the number of clusters itself")
-        parameters[name or "n_clusters"] = n
+        if name in parameters:
+            _fail(f"-n {n} and --param {name} say the same; give one of them")
+        parameters[name] = n
     parameters |= {k: v for k, v in {"n_init": n_init, "max_iter": max_iter}.items() if v is not None}
     wanted = _features(recipe, features, scale)
     table = ac.read([str(f) for f in files] if len(files) > 1 else str(files[0]))
@@ -205,8 +221,18 @@ def _print_sizes(table: QTable, prefix: str) -> None:
     from astro_cluster.summary import summarize
 
     sizes = summarize(table, f"{prefix}cluster")
-    for label, count, share in zip(sizes["cluster"], sizes["count"], sizes["fraction"], strict=True):
+    shown = list(zip(sizes["cluster"], sizes["count"], sizes["fraction"], strict=True))
+    for label, count, share in shown[:50]:
         typer.echo(f"  {'noise' if label < 0 else f'cluster {label}':<12}{count:>9,}  {share:6.1%}")
+    if len(shown) > 50:
+        typer.echo(f"  and {len(shown) - 50} more")
+    if len(shown) == 1:
+        what = "noise" if shown[0][0] < 0 else "in one cluster"
+        typer.echo(
+            f"note: all rows are {what}; look at the scales of the features (--scale standard) and at the "
+            "parameters of the method",
+            err=True,
+        )
     if left := sizes.meta["rows_without_cluster"]:
         typer.echo(f"  not used    {left:>9,}  (missing values; masked)")
 
@@ -282,10 +308,14 @@ def match(
 
 def _angle(text: str) -> Any:
     from astropy import units as u
+    from astropy.coordinates import Angle
 
     try:
-        angle = u.Quantity(text)
-    except (TypeError, ValueError):
+        try:
+            angle = u.Quantity(text)  # 3s is a time, not an hour angle
+        except (TypeError, ValueError):
+            angle = u.Quantity(Angle(text))  # 3" and 1'
+    except (TypeError, ValueError, u.UnitsError):
         angle = None
     if angle is None or not angle.unit.is_equivalent(u.deg):
         _fail(f"{text!r} is no angle: give a number with its unit, such as 3arcsec")
@@ -376,6 +406,8 @@ def inspect(
         f"{region['size']:,} rows, recall {region['recall']:.1%}, precision {region['precision']:.1%}, "
         f"lift {region['lift']:.2f}"
     )
+    if left := out.meta["rows_left_out"]:
+        typer.echo(f"note: {left:,} rows without a cluster or a label were left out", err=True)
     if output is not None:
         _write(out, output, overwrite)
 

@@ -184,7 +184,8 @@ def require(table: Table, names: str | Iterable[str]) -> list[str]:
     for name in names:
         if name in table.colnames:
             continue
-        near = difflib.get_close_matches(name, table.colnames, n=3)
+        same = [column for column in table.colnames if column.lower() == name.lower()]
+        near = same or difflib.get_close_matches(name, table.colnames, n=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         shown = ", ".join(table.colnames[:40]) + (", …" if len(table.colnames) > 40 else "")
         raise InputError(f"there is no column {name!r}{hint} The columns are: {shown}")

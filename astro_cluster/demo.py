@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -239,8 +241,10 @@ def _print_end(console: Console, catalogue: QTable, files: dict[str, Path]) -> N
     console.print("\nThe results:")
     for key, path in files.items():
         console.print(f"  {what[key]:<46}{path.resolve()}", highlight=False)
+    # Without an activated environment the program is not found by its bare name.
+    program = "astro-cluster" if shutil.which("astro-cluster") else Path(sys.argv[0]).as_posix()
     console.print(
-        f"\nNext: astro-cluster send {files['votable']} --to topcat\n"
-        f"      astro-cluster summary {files['votable']} --by main_type",
+        f"\nNext: {program} send {files['votable']} --to topcat\n"
+        f"      {program} summary {files['votable']} --by main_type",
         highlight=False,
     )

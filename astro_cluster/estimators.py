@@ -18,7 +18,7 @@ from astro_cluster.features import Missing
 from astro_cluster.mixture import GaussianMixture
 from astro_cluster.provenance import register_codec
 
-__all__ = ["default_missing", "known_estimators", "make_estimator"]
+__all__ = ["default_missing", "known_estimators", "make_estimator", "number_parameter"]
 
 
 _NOT_ON_RECORD = {"memory"}
@@ -38,6 +38,7 @@ def known_estimators() -> dict[str, type[BaseEstimator]]:
     'DBSCAN'
     """
     found = {name.lower(): cls for name, cls in all_estimators(type_filter="cluster")}
+    del found["featureagglomeration"]  # it groups columns, not rows
     found["bayesiangaussianmixture"] = BayesianGaussianMixture
     found["sklearn.gaussianmixture"] = SklearnGaussianMixture
     return found | dict.fromkeys(("gmm", "gaussianmixture"), GaussianMixture)
@@ -73,6 +74,12 @@ def make_estimator(
     """
     if isinstance(estimator, str):
         made = _by_name(estimator, parameters)
+        wanted = number_parameter(made)
+        if wanted and wanted not in parameters and parameters.get("distance_threshold") is None:
+            raise InputError(
+                f"say how many groups to look for: {wanted}=6, say (on the command line -n 6); "
+                "'hdbscan' and 'dbscan' find the number themselves"
+            )
     elif isinstance(estimator, type):
         raise InputError(f"{estimator.__name__} is a class; give an instance: {estimator.__name__}(…)")
     elif not (hasattr(estimator, "fit_predict") and hasattr(estimator, "get_params")):
@@ -95,6 +102,30 @@ def make_estimator(
         elif made.random_state is None:
             made.set_params(random_state=secrets.randbelow(2**31))  # on record, so it can be repeated
     return made
+
+
+def number_parameter(estimator: BaseEstimator) -> str | None:
+    """Return the name of the parameter that says how many groups a method looks for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any clusterer.
+
+    Returns
+    -------
+    str or None
+        None if it finds the number itself.
+
+    Examples
+    --------
+    >>> number_parameter(GaussianMixture())
+    'n_components'
+    """
+    allowed = estimator.get_params()
+    # Spectral clustering has both, and there n_components is something else.
+    names = [name for name in ("n_clusters", "n_components") if allowed.get(name) is not None]
+    return names[0] if names else None
 
 
 def _by_name(name: str, parameters: dict[str, Any]) -> BaseEstimator:

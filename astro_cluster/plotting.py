@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
 from astro_cluster.matching import find_position, sky_coord
-from astro_cluster.summary import cluster_column
+from astro_cluster.summary import UNMATCHED, cluster_column
 from astro_cluster.tables import Source, as_qtable, float_values
 
 __all__ = ["PALETTE", "plot_clusters", "plot_sky", "plot_types"]
@@ -32,6 +32,7 @@ _TYPE_COLOURS = (
     "#C3A6D8", "#D2B48C", "#AAAA00", "#8FB8C8", "#E7A3A3",
 )  # fmt: skip
 _NOISE_COLOUR = "#B5B5B5"
+_MOST_PANELS = 12
 _MARKERS = "osD^vP"
 
 
@@ -77,7 +78,9 @@ def _axes(ax: Axes | None, size: tuple[float, float], projection: str | None = N
     return figure, figure.add_subplot(projection=projection)
 
 
-def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.ndarray]]) -> None:
+def _scatter(
+    ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.ndarray]], *, inside: bool = False
+) -> None:
     """Draw the rows in an order that favours no group, and a legend in the groups' order."""
     known = [label for label, _ in groups if label >= 0]
     size = _size(sum(len(rows) for _, rows in groups))
@@ -85,10 +88,11 @@ def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.
     for label, rows in groups:
         position = known.index(label) if label >= 0 else 0
         colour, marker = _colour(label, position), _MARKERS[position // len(PALETTE) % len(_MARKERS)]
-        by_marker.setdefault(marker, []).append((rows, colour))
+        # Noise has a layer of its own, below the others.
+        by_marker.setdefault((label >= 0, marker), []).append((rows, colour))
         name = _name(label, len(rows))
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name))
-    for marker, parts in by_marker.items():
+    for (_, marker), parts in sorted(by_marker.items()):
         rows = np.concatenate([rows for rows, _ in parts])
         colours = np.concatenate([np.full(len(rows), colour) for rows, colour in parts])
         # Else the groups drawn last would hide the others wherever they overlap.
@@ -104,11 +108,12 @@ def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.
         left_out = len(handles) - len(largest)
         handles = [handle for i, handle in enumerate(handles) if i in largest]
         handles.append(Line2D([], [], linestyle="", label=f"and {left_out} smaller ones"))
+    place = (
+        {"loc": "best"} if inside else {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
+    )
     ax.legend(
         handles=handles,
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
+        **place,
         fontsize=6 if many else 9,
         ncols=-(-len(handles) // 24),
         columnspacing=0.8,
@@ -116,8 +121,24 @@ def _scatter(ax: Axes, x: np.ndarray, y: np.ndarray, groups: list[tuple[int, np.
     )
 
 
+def _scale_of(column: object, numbers: np.ndarray) -> str:
+    """Return the scale that suits an axis: a logarithm for what spans many magnitudes."""
+    unit = getattr(column, "unit", None)
+    if unit is not None and (u.Unit(unit).is_equivalent(u.deg) or u.Unit(unit) == u.mag):
+        return "linear"
+    seen = numbers[np.isfinite(numbers)]
+    return "log" if seen.size and seen.min() > 0 and seen.max() > 300 * seen.min() else "linear"
+
+
 def plot_clusters(
-    table: Source, x: str, y: str, *, cluster: str | None = None, ax: Axes | None = None
+    table: Source,
+    x: str,
+    y: str,
+    *,
+    cluster: str | None = None,
+    xscale: str | None = None,
+    yscale: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw the clusters in two features.
 
@@ -126,8 +147,10 @@ def plot_clusters(
     table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
         A clustered table.
     x, y : str
-        Numeric columns; an axis is logarithmic where all values are positive and span more
-        than a factor of 300.
+        Numeric columns.  Magnitudes grow downwards and to the left.
+    xscale, yscale : {"linear", "log", "symlog"}, optional
+        Scales of the axes; if not given, logarithmic where all values are positive and span
+        more than a factor of 300, and they are neither angles nor magnitudes.
     cluster : str, optional
         Column of labels; that of the latest clustering if not given.
     ax : `~matplotlib.axes.Axes`, optional
@@ -152,14 +175,16 @@ def plot_clusters(
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
     require(table, [x, y])
+    inside = ax is not None
     figure, ax = _axes(ax, (7.6, 5.2))
     values = [_one_a_row(table, name) for name in (x, y)]
-    _scatter(ax, *values, _groups(table, cluster))
+    _scatter(ax, *values, _groups(table, cluster), inside=inside)
     for axis, name, numbers in zip("xy", (x, y), values, strict=True):
         ax.set(**{f"{axis}label": _axis_label(table, name)})
-        seen = numbers[np.isfinite(numbers)]
-        if seen.size and seen.min() > 0 and seen.max() > 300 * seen.min():
-            ax.set(**{f"{axis}scale": "log"})
+        asked = xscale if axis == "x" else yscale
+        ax.set(**{f"{axis}scale": asked or _scale_of(table[name], numbers)})
+        if getattr(table[name], "unit", None) == u.mag:
+            getattr(ax, f"invert_{axis}axis")()
     ax.grid(alpha=0.25, linewidth=0.6)
     return figure
 
@@ -183,8 +208,9 @@ def plot_sky(
     position : str or tuple of two str, optional
         Columns of the position, if they are not found by UCD or name.
     panels : bool, optional
-        A panel a cluster, the others in grey; sources of one field lie on top of each other,
-        so that one panel for all shows little of most surveys.
+        A panel a cluster (the 12 largest, if there are more), the others in grey; sources of
+        one field lie on top of each other, so that one panel for all shows little of most
+        surveys.
     ax : `~matplotlib.axes.Axes`, optional
         Axes of a Mollweide, Aitoff or Hammer projection to draw all clusters into.
 
@@ -218,7 +244,10 @@ def plot_sky(
         _galactic_grid(ax, step=30)
         ax.set(xlabel="Galactic longitude l", ylabel="Galactic latitude b")
         return figure
-    n_columns = min(3, len(groups))
+    if len(groups) > _MOST_PANELS:  # the largest ones; more could not be looked at
+        largest = set(np.argsort([-len(rows) for _, rows in groups], kind="stable")[:_MOST_PANELS].tolist())
+        groups = [group for i, group in enumerate(groups) if i in largest]
+    n_columns = 2 if len(groups) in (2, 4) else min(3, len(groups))
     n_rows = -(-len(groups) // n_columns)
     figure = Figure(figsize=(4.3 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
     size = _size(len(table))
@@ -247,17 +276,26 @@ def _galactic_grid(ax: Axes, *, step: int) -> None:
     ax.grid(alpha=0.35, linewidth=0.6)
 
 
-def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axes | None = None) -> Figure:
+def plot_types(
+    summary: Source,
+    *,
+    by: str | None = None,
+    top: int = 10,
+    unmatched: bool = True,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw which types the clusters are made of.
 
     Parameters
     ----------
-    summary : `~astropy.table.QTable`
+    summary : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
         Result of `summarize` with ``by``.
     by : str, optional
         Column of the types; the second column if not given.
     top : int, optional
         How many of the commonest types get a colour; the others are put together.
+    unmatched : bool, optional
+        Show the rows without a type; if not, the shares are of those with one.
     ax : `~matplotlib.axes.Axes`, optional
         Where to draw.
 
@@ -279,19 +317,22 @@ def plot_types(summary: QTable, *, by: str | None = None, top: int = 10, ax: Axe
     >>> figure.axes[0].get_xlabel()
     'share of the cluster'
     """
+    summary = as_qtable(summary)
     if top < 0:
         raise InputError(f"top={top} types cannot be shown; give 0 or more")
     if len(summary.colnames) < 2:
         raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
     by = by or summary.colnames[1]
-    require(summary, ["cluster", "count", by])
-    if "fraction_of_cluster" not in summary.colnames:
+    if not {"cluster", "count", "fraction_of_cluster"} <= set(summary.colnames):
         raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
+    require(summary, by)
+    if not unmatched:
+        summary = summary[np.asarray(summary[by]) != UNMATCHED]
     clusters = np.unique(np.asarray(summary["cluster"]))
     types = _by_frequency(summary, by)
-    shown = [t for t in types if t != "unmatched"][: min(top, len(_TYPE_COLOURS))]
+    shown = [t for t in types if t != UNMATCHED][: min(top, len(_TYPE_COLOURS))]
     matrix = np.zeros((len(clusters), len(shown) + 2))
-    names = [*shown, "other types", "unmatched"]
+    names = [*shown, "other types", UNMATCHED]
     for row_cluster, kind, count in zip(summary["cluster"], summary[by], summary["count"], strict=True):
         column = names.index(kind) if kind in names else len(shown)
         matrix[np.searchsorted(clusters, row_cluster), column] += count

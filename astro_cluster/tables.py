@@ -307,6 +307,37 @@ def derive(table: QTable) -> QTable:
 # ---------------------------------------------------------------- writing
 
 
+def check_output(path: PathLike, *, overwrite: bool = False) -> None:
+    """Make sure, before the slow part, that a table can be written to a file.
+
+    Parameters
+    ----------
+    path : str or path
+        Where it is to be.
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the ending tells no format, the folder is not there, or the file exists.
+
+    Examples
+    --------
+    >>> check_output(getfixture("tmp_path") / "new.vot")
+    """
+    path = Path(path)
+    if _format_by_name(path) not in _WRITERS:
+        raise InputError(
+            f"cannot tell in which format to write {path.name!r}: use one of the endings "
+            f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())}"
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give --overwrite (overwrite=True) to replace it")
+
+
 def _with_plain_meta(table: QTable) -> QTable:
     """Leave out what of the meta no file can keep, and say so."""
     lost = [str(k) for k, v in table.meta.items() if k != META_KEY and _has_unrecorded(provenance.encode(v))]
@@ -419,15 +450,15 @@ def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
     >>> (folder / "a.txt").read_text()
     'done'
     """
-    path = path.resolve()  # what a link points to is replaced, not the link
+    shown, path = path, path.resolve()  # what a link points to is replaced, not the link
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already: give overwrite=True (on the command line --overwrite)")
+        raise InputError(f"{shown} exists already: give overwrite=True (on the command line --overwrite)")
     if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+        raise InputError(f"there is no folder {shown.parent} to write {path.name} into")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {shown}: {error.strerror}") from error
     os.close(handle)
     new = Path(name)
     try:
@@ -440,7 +471,7 @@ def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
         new.replace(path)
     except OSError as error:
         kept = "; the old file is untouched" if path.exists() else ""
-        raise InputError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+        raise InputError(f"cannot write {shown}: {error.strerror or error}{kept}") from error
     finally:
         new.unlink(missing_ok=True)
 

@@ -54,10 +54,12 @@ def _storable(name: str, column: Column | u.Quantity) -> Column | u.Quantity:
             "columns, or write FITS, ECSV or Parquet"
         )
     if column.dtype.kind == "S" and any(
-        max(cell, default=0) > 127 for cell in np.ma.filled(np.ma.asarray(column), b"")
+        max(cell, default=0) > 127 for cell in _plain_values(column).tolist()
     ):
-        raw = np.ma.filled(np.ma.asarray(column), b"")
-        return _storable(name, with_info(Column(np.char.decode(raw, "utf-8", "replace")), column))
+        text = np.char.decode(_plain_values(column), "utf-8", "replace")
+        mask = np.array(getattr(column, "mask", False))
+        decoded = MaskedColumn(text, mask=mask) if mask.any() else Column(text)
+        return _storable(name, with_info(decoded, column))
     if column.dtype.kind in "US":
         new = column.astype(f"{column.dtype.kind}{_text_width(column)}")
     elif kind == "u8":
@@ -162,7 +164,7 @@ def write_votable(
     opened = re.sub(rb"<TABLE\b", f'<TABLE nrows="{len(stored)}"'.encode(), head.getvalue(), count=1)
     before, end, after = opened.rpartition(b"</TABLE>")
     file.write(before + b'<DATA><BINARY2><STREAM encoding="base64">')
-    width = max(len(_binary2(stored[:1])), 1)
+    width = max(len(_binary2(stored[:1])), 1) if len(stored) else 1
     rows = max(3, _CHUNK_BYTES // width // 3 * 3)  # a multiple of 3: pieces of base64 can be put together
     for start in range(0, len(stored), rows):
         file.write(base64.b64encode(_binary2(stored[start : start + rows])))
@@ -380,6 +382,8 @@ def read_votable(
     result = QTable(plain, copy=False)
     for name in result.colnames:
         result[name].info.meta = _public(result[name].info.meta)
+        if result[name].info.description:  # XML breaks the lines of a long one
+            result[name].info.description = " ".join(result[name].info.description.split())
         if result[name].dtype.kind == "O":
             with contextlib.suppress(InputError):  # arrays of varying length stay objects
                 result.replace_column(name, as_text(name, result[name]))

@@ -127,7 +127,7 @@ def test_a_summary_is_written(run, clustered, ending):
 MISTAKES = {
     "no such file": (["cluster", "no.vot", "-o", "x.vot", "--features", "a"], "there is no file no.vot"),
     "no such column": (
-        ["cluster", "cat.vot", "-o", "x.vot", "--features", "hard_sh"],
+        ["cluster", "cat.vot", "-o", "x.vot", "--features", "hard_sh", "-n", "2"],
         "no column 'hard_sh'; did you mean .*'hard_hs'",
     ),
     "no features": (["cluster", "cat.vot", "-o", "x.vot"], "--features .* or --recipe"),

@@ -173,7 +173,7 @@ def test_bad_columns(table):
         with pytest.raises(InputError, match=message):
             ac.cluster(t, "gmm", features=["x", feature], n_components=2)
     with pytest.raises(InputError, match="no row of 300 has all features"):
-        ac.cluster(t, "kmeans", features=["x", "empty"])
+        ac.cluster(t, "kmeans", features=["x", "empty"], n_clusters=2)
 
 
 def test_taken_columns(table):
@@ -193,9 +193,9 @@ def test_a_fit_that_does_not_converge_warns_in_our_words(table):
 
 def test_only_our_mixture_integrates_holes_out(holed):
     with pytest.raises(InputError, match="KMeans cannot integrate missing values out"):
-        ac.cluster(holed, "kmeans", features=FEATURES, missing="marginalize")
+        ac.cluster(holed, "kmeans", features=FEATURES, missing="marginalize", n_clusters=2)
     with pytest.raises(InputError, match="missing='guess' is not known"):
-        ac.cluster(holed, "kmeans", features=FEATURES, missing="guess")
+        ac.cluster(holed, "kmeans", features=FEATURES, missing="guess", n_clusters=2)
 
 
 # ---------------------------------------------------------------- assign

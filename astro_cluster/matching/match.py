@@ -212,7 +212,8 @@ def crossmatch(
     if not len(pairs.local):
         _warn(
             f"no row has a counterpart within {radius} in {target.name}: are {' and '.join(sky.names)} the "
-            "right columns, in degrees, and is the radius large enough?"
+            "right columns, in degrees, and is the radius large enough (and the epoch known, where stars "
+            "move: epoch=, --epoch)?"
         )
     out = _assemble(source, pairs, find, suffix, separation, target.name)
     facts = {"pairs_within_radius": len(pairs.local), **pairs.facts}

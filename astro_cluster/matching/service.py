@@ -209,6 +209,12 @@ class Service(XMatchClass):
         except requests.exceptions.ChunkedEncodingError as error:
             raise _Passing("the connection broke in the middle of the answer") from error
         except requests.ConnectionError as error:
+            if "NameResolution" in str(error) or "Name or service not known" in str(error):
+                raise ServiceError(
+                    f"{_NAME} cannot be found: its name has no address here. Is there a network? Without "
+                    "one, match with a file",
+                    url=self.URL,
+                ) from error
             raise _Passing(
                 f"it cannot be reached; is there a network, and is the address right? ({str(error)[:200]})"
             ) from error

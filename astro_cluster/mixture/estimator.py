@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from astro_cluster.mixture import engine
 from astro_cluster.mixture.parameters import (
@@ -26,6 +27,14 @@ from astro_cluster.mixture.parameters import (
 from astro_cluster.mixture.start import STARTS, start
 
 __all__ = ["GaussianMixture"]
+
+
+def _one_thread() -> threadpool_limits:
+    """Keep BLAS to one thread: for matrices of this size more of them only wait for each other.
+
+    It also makes the last digits independent of the number of cores.
+    """
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _masked_to_nan(X: ArrayLike) -> ArrayLike:
@@ -215,6 +224,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         if (empty := np.flatnonzero(np.isnan(X).all(axis=0))).size:
             raise ValueError(f"feature {empty[0]} has no value in any row; leave it out")
+        with _one_thread():
+            return self._fit_all(X)
+
+    def _fit_all(self, X: np.ndarray) -> np.ndarray:
         random_state = check_random_state(self.random_state)
         data = engine.Data(X)
         continued = self.warm_start and hasattr(self, "converged_")
@@ -350,6 +363,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.covariances_, self.covariance_type)
 
+    def _log_joint(self, data: engine.Data) -> np.ndarray:
+        with _one_thread():
+            return engine.log_joint(data, self._parameters())
+
     def _prepared(self, X: ArrayLike) -> engine.Data:
         check_is_fitted(self)
         return engine.Data(
@@ -370,7 +387,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         -------
         (n,) array of int
         """
-        return engine.log_joint(self._prepared(X), self._parameters()).argmax(axis=1)
+        return self._log_joint(self._prepared(X)).argmax(axis=1)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability of each component given what is observed.
@@ -384,7 +401,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         -------
         (n, k) array
         """
-        joint = engine.log_joint(self._prepared(X), self._parameters())
+        joint = self._log_joint(self._prepared(X))
         return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
@@ -400,7 +417,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         (n,) array
             0 for a row with nothing observed.
         """
-        return logsumexp(engine.log_joint(self._prepared(X), self._parameters()), axis=1)
+        return logsumexp(self._log_joint(self._prepared(X)), axis=1)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """Return the mean of `score_samples`.
@@ -440,10 +457,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         array([1.  , 0.05])
         """
         data = self._prepared(X)
-        joint = engine.log_joint(data, self._parameters())
+        joint = self._log_joint(data)
         probability = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
         observed = (~data.holes).sum(axis=1, keepdims=True)
-        tail = chi2.sf(engine.mahalanobis(data, self._parameters()), np.maximum(observed, 1))
+        with _one_thread():
+            distance = engine.mahalanobis(data, self._parameters())
+        tail = chi2.sf(distance, np.maximum(observed, 1))
         return np.where(observed[:, 0] > 0, np.minimum((probability * tail).sum(axis=1), 1.0), 1.0)
 
     def _n_parameters(self) -> int:

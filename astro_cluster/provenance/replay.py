@@ -73,7 +73,7 @@ def _starting_table(
     steps = [r for r in history if not r.get("starts")]
     if not steps:
         raise InputError(
-            "the record holds no step after the first: there is nothing to run again (CSV keeps no record)"
+            "the table has no step of astro_cluster on record (CSV keeps none): there is nothing to run again"
         )
     untouched = all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
     if untouched:

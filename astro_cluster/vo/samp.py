@@ -94,6 +94,8 @@ def send(
     seconds = _seconds(timeout)
     wanted = _wanted(to)
     table_id = _table_id(table_id)
+    if isinstance(table, (str, os.PathLike)) and not Path(table).is_file():
+        raise InputError(f"there is no file {os.fspath(table)}")
     with connect(seconds, start=start_hub) as hub:
         hub.declare("astro_cluster", "Groups in astronomical tables")
         clients = _receivers(hub, wanted, wait=seconds if start_hub else 0.0)
