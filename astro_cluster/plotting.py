@@ -147,7 +147,7 @@ def plot_clusters(
     table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
         A clustered table.
     x, y : str
-        Numeric columns.  Magnitudes grow downwards and to the left.
+        Numeric columns.  Magnitudes in ``y`` grow downwards.
     xscale, yscale : {"linear", "log", "symlog"}, optional
         Scales of the axes; if not given, logarithmic where all values are positive and span
         more than a factor of 300, and they are neither angles nor magnitudes.
@@ -183,8 +183,8 @@ def plot_clusters(
         ax.set(**{f"{axis}label": _axis_label(table, name)})
         asked = xscale if axis == "x" else yscale
         ax.set(**{f"{axis}scale": asked or _scale_of(table[name], numbers)})
-        if getattr(table[name], "unit", None) == u.mag:
-            getattr(ax, f"invert_{axis}axis")()
+    if getattr(table[y], "unit", None) == u.mag:
+        ax.invert_yaxis()
     ax.grid(alpha=0.25, linewidth=0.6)
     return figure
 
