@@ -6,7 +6,6 @@ A step never writes a unit, a UCD or a description of its own: it names an entry
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
-from astro_cluster.exceptions import InputError
+from astro_cluster.exceptions import InputError, did_you_mean
 
 __all__ = [
     "REGISTRY",
@@ -184,11 +183,10 @@ def require(table: Table, names: str | Iterable[str]) -> list[str]:
     for name in names:
         if name in table.colnames:
             continue
-        same = [column for column in table.colnames if column.lower() == name.lower()]
-        near = same or difflib.get_close_matches(name, table.colnames, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         shown = ", ".join(table.colnames[:40]) + (", …" if len(table.colnames) > 40 else "")
-        raise InputError(f"there is no column {name!r}{hint} The columns are: {shown}")
+        raise InputError(
+            f"there is no column {name!r}{did_you_mean(name, table.colnames)} The columns are: {shown}"
+        )
     return names
 
 

@@ -3,8 +3,8 @@
 Addresses of services, time limits and sizes live in one `astropy.config` namespace;
 they can be set in the file ``astro_cluster.cfg`` or for a block of code::
 
-    with astro_cluster.conf.set_temp("xmatch_url", "http://127.0.0.1:8080/xmatch/api/v1/sync"):
-        ...
+    with ac.conf.set_temp("xmatch_url", "http://127.0.0.1:8080/xmatch/api/v1/sync"):
+        ac.crossmatch(cat, "simbad")
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import secrets
 from typing import Any
@@ -13,7 +12,7 @@ from sklearn.mixture import BayesianGaussianMixture
 from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 from sklearn.utils.discovery import all_estimators
 
-from astro_cluster.exceptions import InputError
+from astro_cluster.exceptions import InputError, did_you_mean
 from astro_cluster.features import Missing
 from astro_cluster.mixture import GaussianMixture
 from astro_cluster.provenance import register_codec
@@ -131,15 +130,13 @@ def number_parameter(estimator: BaseEstimator) -> str | None:
 def _by_name(name: str, parameters: dict[str, Any]) -> BaseEstimator:
     known = known_estimators()
     if name.lower() not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        hint = did_you_mean(name.lower(), known, n=1)
         raise InputError(f"there is no method {name!r}{hint} The methods are: {', '.join(sorted(known))}")
     cls = known[name.lower()]
     allowed = list(cls().get_params())
     for parameter in parameters:
         if parameter not in allowed:
-            near = difflib.get_close_matches(parameter, allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = did_you_mean(parameter, allowed, n=1)
             raise InputError(
                 f"{cls.__name__} has no parameter {parameter!r}{hint} It has: {', '.join(allowed)}"
             )

@@ -149,7 +149,7 @@ MISTAKES = {
     ),
     "no such method": (
         ["cluster", "cat.vot", "-o", "x.vot", "--features", "bb_kt", "--method", "dbscam"],
-        "did you mean dbscan",
+        "did you mean 'dbscan'",
     ),
     "-n without meaning": (
         ["cluster", "cat.vot", "-o", "x.vot", "--features", "bb_kt", "--method", "dbscan", "-n", "3"],

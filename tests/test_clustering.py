@@ -124,7 +124,7 @@ def test_any_clusterer_of_sklearn(table, estimator, probable):
 def test_names_of_methods_and_their_parameters(table):
     out = ac.cluster(table, "dbscan", features=FEATURES, eps=0.6, min_samples=4)
     assert ac.records(out)[-1]["parameters"]["estimator"]["value"]["params"]["eps"] == 0.6
-    with pytest.raises(InputError, match="did you mean kmeans"):
+    with pytest.raises(InputError, match="did you mean 'kmeans'"):
         ac.cluster(table, "k-means", features=FEATURES)
     with pytest.raises(InputError, match="no parameter 'n_component'; did you mean 'n_components'"):
         ac.cluster(table, "gmm", features=FEATURES, n_component=2)

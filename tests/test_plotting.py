@@ -261,7 +261,10 @@ def test_all_in_one_sky():
 def test_rows_without_a_position():
     table = clustered()
     table["ra"][:5] = np.nan * u.deg
-    draw(plot_sky(table))
+    figure = plot_sky(table)
+    draw(figure)
+    # The grey background of a panel has all rows, and those without a position are not drawn.
+    assert np.isnan(np.asarray(figure.axes[0].collections[0].get_offsets())[:5]).all()
     draw(plot_sky(table, panels=False))
 
 

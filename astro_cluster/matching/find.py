@@ -7,11 +7,9 @@ The words are those of STILTS and TOPCAT.
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
-from astro_cluster.exceptions import InputError
+from astro_cluster.exceptions import InputError, did_you_mean
 
 __all__ = ["FIND_MODES", "check_mode", "keeps_rows", "nearest_pair", "select_pairs"]
 
@@ -41,8 +39,7 @@ def check_mode(find: str) -> str:
     'each'
     """
     if find not in FIND_MODES:
-        near = difflib.get_close_matches(str(find), FIND_MODES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(find, FIND_MODES, n=1)
         raise InputError(f"there is no find mode {find!r}{hint} The modes are: {', '.join(FIND_MODES)}")
     return find
 

@@ -240,6 +240,15 @@ def _log_weights(parameters: Parameters) -> np.ndarray:
         return np.log(parameters.weights)
 
 
+def _by_component(data: Data, parameters: Parameters, what: str) -> np.ndarray:
+    """Return one number of each row seen from each component, (n, k)."""
+    result = np.empty((data.n_rows, len(parameters.weights)))
+    for chunk, conditionals in _conditionals(data, parameters):
+        for k, conditional in enumerate(conditionals):
+            result[chunk.rows, k] = getattr(conditional, what)
+    return result
+
+
 def log_joint(data: Data, parameters: Parameters) -> np.ndarray:
     """Return log(weight × density of the observed values) by row and component.
 
@@ -266,11 +275,7 @@ def log_joint(data: Data, parameters: Parameters) -> np.ndarray:
     >>> log_joint(Data(np.array([[0.0, np.nan]])), p).round(6)
     array([[-0.918939]])
     """
-    result = np.empty((data.n_rows, len(parameters.weights)))
-    for chunk, conditionals in _conditionals(data, parameters):
-        for k, conditional in enumerate(conditionals):
-            result[chunk.rows, k] = conditional.log_density
-    return result + _log_weights(parameters)
+    return _by_component(data, parameters, "log_density") + _log_weights(parameters)
 
 
 def mahalanobis(data: Data, parameters: Parameters) -> np.ndarray:
@@ -294,11 +299,7 @@ def mahalanobis(data: Data, parameters: Parameters) -> np.ndarray:
     >>> mahalanobis(Data(np.array([[2.0, np.nan]])), p)
     array([[1.]])
     """
-    result = np.empty((data.n_rows, len(parameters.weights)))
-    for chunk, conditionals in _conditionals(data, parameters):
-        for k, conditional in enumerate(conditionals):
-            result[chunk.rows, k] = conditional.distance
-    return result
+    return _by_component(data, parameters, "distance")
 
 
 def expect(data: Data, parameters: Parameters) -> Moments:
