@@ -35,9 +35,10 @@ class Conf(config.ConfigNamespace):
         "Address of the CDS X-Match service.",
     )
     csc_tap_url = _Item(
-        "https://cda.cfa.harvard.edu/csctap",
+        "https://cda.cfa.harvard.edu/csc21tap",
         "Address of the TAP service of the Chandra Source Catalog.",
     )
+    csc_tap_schema = _Item("csc21", "Schema of its tables; that of release 2.0, at csc2tap, is csc2.")
     timeout = _Item(300.0, "Seconds to wait for an answer of a remote service.")
     xmatch_chunk_rows = _Item(50_000, "Rows sent to the CDS X-Match service in one request.")
     xmatch_max_rows = _Item(

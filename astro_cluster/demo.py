@@ -28,8 +28,8 @@ __all__ = ["csc_sample", "run"]
 # Observed sources of the Chandra Source Catalog 2 with what the recipe csc2 needs.
 _QUERY = """
 SELECT DISTINCT TOP {rows} m.name, o.obsid, o.region_id, m.ra, m.dec, m.significance, {columns}
-FROM csc2.master_source m, csc2.master_stack_assoc a, csc2.observation_source o,
-     csc2.stack_observation_assoc b, csc2.stack_source s
+FROM {schema}.master_source m, {schema}.master_stack_assoc a, {schema}.observation_source o,
+     {schema}.stack_observation_assoc b, {schema}.stack_source s
 WHERE (o.flux_significance_b > 5) AND (o.powlaw_gamma IS NOT NULL) AND (o.bb_kt IS NOT NULL)
   AND (m.name = a.name)
   AND (s.detect_stack_id = a.detect_stack_id AND s.region_id = a.region_id)
@@ -76,12 +76,17 @@ def csc_sample(rows: int = 6000) -> Step:
     session = requests.Session()
     try:
         service = pyvo.dal.TAPService(url, session=session)
-        answer = service.search(_QUERY.format(rows=int(rows), columns=columns), maxrec=int(rows))
+        answer = service.search(
+            _QUERY.format(rows=int(rows), columns=columns, schema=conf.csc_tap_schema), maxrec=int(rows)
+        )
     except (DALAccessError, requests.RequestException, OSError) as error:
+        found = "NameResolution" not in str(error)
+        reason = (
+            f"refused or broke off ({' '.join(str(error).split())[:160]})" if found else "cannot be found"
+        )
         raise ServiceError(
-            "the TAP service of the Chandra Source Catalog cannot be reached or refused "
-            f"({' '.join(str(error).split())[:200]}). Is there a network? Without one, run the demo without "
-            "--online: it simulates its sources",
+            f"the TAP service of the Chandra Source Catalog {reason}. Is there a network? Without one, run "
+            "the demo without --online: it simulates its sources",
             url=url,
         ) from error
     finally:
