@@ -215,6 +215,28 @@ def cluster(
     if model is not None:
         _write(ac.model_table(out, prefix=prefix), model, overwrite)
     _print_sizes(out, prefix)
+    _note_spreads(out)
+
+
+def _note_spreads(table: QTable) -> None:
+    """Say so if features as they are differ so much that one or two of them decide alone."""
+    import numpy as np
+
+    import astro_cluster as ac
+    from astro_cluster.features import FittedFeatures
+
+    recipe = FittedFeatures.from_plain(ac.records(table)[-1]["recipe"])
+    if any(scaling.scale != "none" for scaling in recipe.scalings):
+        return
+    spreads = np.nanstd(recipe.transform(table).values, axis=0)
+    low, high = int(spreads.argmin()), int(spreads.argmax())
+    if spreads[high] > 100 * spreads[low]:
+        typer.echo(
+            f"note: the features are not scaled, and {recipe.names[high]} spreads "
+            f"{spreads[high] / spreads[low]:,.0f} times as wide as {recipe.names[low]}; --scale standard gives "
+            "each the same say",
+            err=True,
+        )
 
 
 def _print_sizes(table: QTable, prefix: str) -> None:

@@ -107,6 +107,16 @@ def test_scales_by_name(run, catalogue):
     assert [s["scale"] for s in recipe["scalings"]] == ["lognorm", "minmax"]
 
 
+def test_features_of_different_spread_are_noted(run, catalogue):
+    arguments = ["cluster", catalogue, "--features", "theta,var_mean_s", "-n", 2, "--seed", 1]
+    code, _, err = run(*arguments, "-o", "a.vot")
+    assert code == 0
+    assert "note: the features are not scaled, and theta spreads" in err
+    code, _, err = run(*arguments, "-o", "b.vot", "--scale", "standard")
+    assert code == 0
+    assert "not scaled" not in err
+
+
 def test_inspect(run, clustered):
     code, out, _ = run("inspect", clustered, "--label", "true_type", "--value", "Star", "--threshold", 0.3)
     assert code == 0

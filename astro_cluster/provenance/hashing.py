@@ -17,7 +17,8 @@ def _canonical(column: Any) -> Iterable[bytes]:
     """Bytes of a column that do not change on a trip through a file.
 
     A masked float and a NaN are the same (VOTable knows no difference), as are a masked
-    string and an empty one; width and byte order of numbers do not count.
+    string and an empty one; width and byte order of numbers do not count, nor do blanks
+    around a text (ECSV and FITS do not keep them).
     """
     if hasattr(column, "frame") or not hasattr(column, "dtype"):  # SkyCoord, Time and other mixins
         from astropy.table.serialize import represent_mixins_as_columns
@@ -41,7 +42,9 @@ def _canonical(column: Any) -> Iterable[bytes]:
     yield f"{'text' if kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
     if kind in "OUS":
         items = [
-            "" if hidden or item is None else item.decode() if isinstance(item, bytes) else str(item)
+            ""
+            if hidden or item is None
+            else (item.decode() if isinstance(item, bytes) else str(item)).strip()
             for item, hidden in zip(data.ravel().tolist(), mask.ravel().tolist(), strict=True)
         ]
         yield np.array([len(item) for item in items], dtype="<i8").tobytes()
