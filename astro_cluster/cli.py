@@ -233,8 +233,8 @@ def _note_spreads(table: QTable) -> None:
     if spreads[high] > 100 * spreads[low]:
         typer.echo(
             f"note: the features are not scaled, and {recipe.names[high]} spreads "
-            f"{spreads[high] / spreads[low]:,.0f} times as wide as {recipe.names[low]}; --scale standard gives "
-            "each the same say",
+            f"{spreads[high] / spreads[low]:,.0f} times as wide as {recipe.names[low]}; --scale standard "
+            "gives each the same say",
             err=True,
         )
 
