@@ -6,6 +6,7 @@ import contextlib
 import io
 import urllib.request
 import warnings
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def topcat_lock(
         yield folder / "samp.lock"
 
 
+def _registers(client: SAMPIntegratedClient) -> bool:
+    """Connect, unless TOPCAT has written its lock file and does not serve its hub yet."""
+    try:
+        client.connect()
+    except xmlrpc.client.Fault as fault:
+        if "Hub is stopped" not in fault.faultString:
+            raise
+        return False
+    return True
+
+
 @pytest.fixture
 def samp_client() -> Iterator[Callable[..., SAMPIntegratedClient]]:
     """Return a function that connects a client, pyvo's and not ours, to the hub of a lock file."""
@@ -54,7 +66,7 @@ def samp_client() -> Iterator[Callable[..., SAMPIntegratedClient]]:
         client = SAMPIntegratedClient(name=name, addr="127.0.0.1")
         with pytest.MonkeyPatch.context() as patch, samp_conf.set_temp("use_internet", False):
             patch.setenv("SAMP_HUB", f"std-lockurl:{lock.as_uri()}")
-            client.connect()
+            programs.wait_for(lambda: _registers(client), 30, "the hub")
         connected.append(client)
         return client
 
