@@ -263,18 +263,18 @@ def assign(
     (50, True)
     """
     table = as_qtable(table)
+    if len(table) == 0:
+        raise InputError("the table has no rows to assign")
     stored = model if isinstance(model, dict) else models.find(as_qtable(model), model_prefix)
     recipe = FittedFeatures.from_plain(stored["recipe"])
     estimator = models.from_plain(stored["model"])
     prefix = stored["prefix"] if prefix is None else prefix
     matrix = recipe.transform(table)
-    if len(table) == 0:
-        raise InputError("the table has no rows to assign")
     check_free(table, _expected_columns(estimator, prefix), overwrite=overwrite)
     X = matrix.values[matrix.usable]
-    labels = estimator.predict(X) if len(X) else np.empty(0, dtype=int)
     if not len(X):
         raise InputError(f"no row of {len(table)} has all features {', '.join(recipe.columns)}")
+    labels = estimator.predict(X)
     out = derive(table)
     _add_memberships(out, estimator, matrix, X, labels, prefix=prefix, overwrite=overwrite)
     return Step(

@@ -326,16 +326,27 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
     --------
     >>> check_output(getfixture("tmp_path") / "new.vot")
     """
-    path = Path(path)
-    if _format_by_name(path) not in _WRITERS:
+    _output_format(Path(path))
+    _check_place(Path(path), overwrite=overwrite)
+
+
+def _output_format(path: Path, format: str | None = None) -> str:  # noqa: A002
+    """Return the format to write a file in: the one asked for, or that of its ending."""
+    found = format or _format_by_name(path)
+    if found not in _WRITERS:
         raise InputError(
             f"cannot tell in which format to write {path.name!r}: use one of the endings "
-            f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())}"
+            f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())} or give format="
         )
+    return found
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a file may be made at a path."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; give --overwrite (in Python overwrite=True) to replace it")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; give --overwrite (overwrite=True) to replace it")
 
 
 def _with_plain_meta(table: QTable) -> QTable:
@@ -450,11 +461,8 @@ def beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
     >>> (folder / "a.txt").read_text()
     'done'
     """
+    _check_place(path, overwrite=overwrite)
     shown, path = path, path.resolve()  # what a link points to is replaced, not the link
-    if path.exists() and not overwrite:
-        raise InputError(f"{shown} exists already: give overwrite=True (on the command line --overwrite)")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no folder {shown.parent} to write {path.name} into")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     except OSError as error:
@@ -523,12 +531,7 @@ def write(
     Unit("deg")
     """
     path = Path(path)
-    format = format or _format_by_name(path)  # noqa: A001
-    if format not in _WRITERS:
-        raise InputError(
-            f"cannot tell in which format to write {path.name!r}: use one of the endings "
-            f"{', '.join(ends[0] for ends in (FORMATS | EXPORTS).values())} or give format="
-        )
+    format = _output_format(path, format)  # noqa: A001
     table = _with_plain_meta(as_qtable(table))
     options = {"version": votable_version} if format == "votable" else {}
     with beside(path, overwrite=overwrite) as new:

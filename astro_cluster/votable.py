@@ -273,19 +273,18 @@ def _unmasked(column: Column | u.Quantity) -> Column | u.Quantity:
     return with_info(plain, column)
 
 
-def _look_ahead(source: str | os.PathLike[str] | BinaryIO) -> list[int | None]:
+def _document(source: str | os.PathLike[str] | BinaryIO) -> bytes:
+    """Return the bytes of a document, read once and unpacked."""
+    text = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+    return gzip.decompress(text) if text[:2] == b"\x1f\x8b" else text
+
+
+def _look_ahead(text: bytes) -> list[int | None]:
     """Return the rows that each table declares; refuse data that stand in another place.
 
     A STREAM may name the address of its data, which astropy would fetch: no table that was
     sent to somebody should make his machine open files or connections.
     """
-    if hasattr(source, "read"):
-        text = source.read()
-        source.seek(0)
-    else:
-        text = Path(source).read_bytes()
-    if text[:2] == b"\x1f\x8b":
-        text = gzip.decompress(text)
     if re.search(rb"<(?:\w+:)?STREAM\b[^>]*\shref\s*=", text):
         raise InputError("the VOTable keeps its data at another address (STREAM href), which is not followed")
     opened = re.finditer(rb"<(?:\w+:)?TABLE(\s[^>]*)?>", text)
@@ -361,8 +360,9 @@ def read_votable(
         # Published tables bend the standard in a hundred harmless ways; what cannot be read raises.
         warnings.simplefilter("ignore", VOWarning)
         warnings.filterwarnings("ignore", message=".*deprecated in the VOUnit", category=u.UnitsWarning)
-        declared = _look_ahead(source)
-        tree = astropy_votable.parse(source, verify="ignore")
+        text = _document(source)
+        declared = _look_ahead(text)
+        tree = astropy_votable.parse(io.BytesIO(text), verify="ignore")
         elements = list(tree.iter_tables())
         if not 0 <= table < len(elements):
             raise InputError(f"the VOTable holds {len(elements)} tables; there is no table number {table}")

@@ -277,3 +277,13 @@ def test_importing_the_package_costs_no_sklearn():
     heavy = "{'sklearn', 'torch', 'astroquery', 'matplotlib'}"
     code = f"import sys, astro_cluster\nassert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_words_of_the_command_line_are_those_of_the_rooms():
+    """They stand twice, since the help must not import the rooms."""
+    from astro_cluster import cli
+    from astro_cluster.features import MISSING_POLICIES
+    from astro_cluster.matching.find import FIND_MODES
+
+    assert {mode.value for mode in cli.Find} == set(FIND_MODES)
+    assert {policy.value for policy in cli.Missing} == set(MISSING_POLICIES)
