@@ -1,4 +1,4 @@
-"""`GaussianMixture`: scikit-learn's contract, missing values included."""
+"""`GaussianMixture`: scikit-learn's contract; missing values, measurement errors and weights."""
 
 from __future__ import annotations
 
@@ -8,47 +8,34 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
-from scipy.stats import chi2
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from astro_cluster.mixture import engine
-from astro_cluster.mixture.parameters import (
-    COVARIANCE_TYPES,
-    Parameters,
-    full_covariances,
-    maximize,
-)
+from astro_cluster.mixture.degenerate import DegenerateComponentWarning
+from astro_cluster.mixture.em import OnStep, Run
+from astro_cluster.mixture.engine import ENGINES, Dataset, one_blas_thread
+from astro_cluster.mixture.fitted import FittedMixture
+from astro_cluster.mixture.fitting import Material, Settings, fit_all, gather
+from astro_cluster.mixture.parameters import COVARIANCE_TYPES, Moments, Parameters, maximize
+from astro_cluster.mixture.rows import Rows, RowSource
 from astro_cluster.mixture.start import STARTS, start
+from astro_cluster.mixture.survey import check_rows
 
 __all__ = ["GaussianMixture"]
 
 
-def _one_thread() -> threadpool_limits:
-    """Keep BLAS to one thread: for matrices of this size more of them only wait for each other.
+class GaussianMixture(FittedMixture):
+    """Mixture of Gaussians whose rows may have missing values, measurement errors and weights.
 
-    It also makes the last digits independent of the number of cores.
-    """
-    return threadpool_limits(limits=1, user_api="blas")
-
-
-def _masked_to_nan(X: ArrayLike) -> ArrayLike:
-    """Return a masked array with NaN where it is masked; anything else as it is."""
-    return np.ma.filled(X.astype(float), np.nan) if np.ma.isMaskedArray(X) else X
-
-
-class GaussianMixture(DensityMixin, BaseEstimator):
-    """Mixture of Gaussians whose rows may have missing values (NaN).
-
-    A missing value is integrated out exactly in the E and the M step, so every row counts
+    A missing value (NaN) is integrated out exactly in the E and the M step, so every row counts
     with what it has, and a row with nothing observed gets the weights as its
-    probabilities.  On complete data this is scikit-learn's mixture, number for number, from the
-    starts that both have (kmeans, random, given parameters).
+    probabilities.  With errors the mixture is that of the true values, before the errors
+    were added (extreme deconvolution).  On complete data without errors this is
+    scikit-learn's mixture, number for number, from the starts that both have (kmeans,
+    random, given parameters).
 
     Parameters
     ----------
@@ -63,9 +50,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     max_iter : int, default=100
         Most EM steps of one start.
     n_init : int, default=1
-        Number of starts; the likeliest result is kept.
-    init_params : {"kmeans", "k-means++", "random"}, default="kmeans"
-        How to start; holes are filled by column means for the start alone.
+        Number of starts that are followed to the end; the likeliest result is kept.
+    init_params : {"short-runs", "kmeans", "k-means++", "random"}, default="short-runs"
+        How to start: the best of many short runs of EM from k-means++ seeds, or as
+        scikit-learn does, where holes are filled by column means for the start alone.
     weights_init : (k,) array, optional
         Weights to start from.
     means_init : (k, d) array, optional
@@ -79,6 +67,13 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Continue from the last fit.
     verbose : int, default=0
         Print the progress of every start (1) or step (2).
+    engine : {"auto", "numba", "numpy", "torch"}, default="auto"
+        What computes: compiled kernels where they work, else NumPy; torch on a device.
+    device : str, default="cpu"
+        Where torch computes, such as ``"cuda"``; other than the CPU it implies torch.
+    n_jobs : int, optional
+        Threads of the compiled kernels; None or -1 means one a core.  Results do not depend
+        on it.
 
     Attributes
     ----------
@@ -95,17 +90,26 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     n_iter_ : int
         EM steps of the best start.
     lower_bound_ : float
-        Mean log-likelihood of a row at its last E step.
+        Mean log-likelihood of a row (weighted) at its last E step.
     lower_bounds_ : list of float
         The same after each step.
     n_features_in_ : int
         Number of features d.
 
+    Warns
+    -----
+    DegenerateComponentWarning
+        If components were empty or collapsed, and what was done about it.
+    ConvergenceWarning
+        If ``max_iter`` was not enough.
+
     Notes
     -----
     Missing values must be missing at random: whether a value is there must not depend on
     what it would have been, given the others.  Truncated or censored values (upper limits)
-    are not missing at random.  The method is Ghahramani & Jordan (1994, NIPS 6, 120).
+    are not missing at random, and a mixture fitted to them is biased.  The method is Ghahramani
+    & Jordan (1994, NIPS 6, 120) for holes and Bovy, Hogg & Roweis (2011, AOAS 5, 1657) for
+    errors.
 
     Examples
     --------
@@ -131,6 +135,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
+        "engine": [StrOptions(set(ENGINES))],
+        "device": [str],
+        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -142,13 +149,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "short-runs",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         verbose: int = 0,
+        engine: str = "auto",
+        device: str = "cpu",
+        n_jobs: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -163,23 +173,37 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+        self.engine = engine
+        self.device = device
+        self.n_jobs = n_jobs
 
     # ------------------------------------------------------------ fitting
 
-    def fit(self, X: ArrayLike, y: object = None) -> GaussianMixture:
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike | RowSource,
+        y: object = None,
+        *,
+        errors: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        on_step: OnStep | None = None,
+    ) -> GaussianMixture:
         """Fit the mixture by EM.
 
         Parameters
         ----------
-        X : (n, d) array
-            Rows; NaN where missing.
+        X : (n, d) array or RowSource
+            Rows; NaN where missing.  A source is read in chunks at each step.
         y : None
             Ignored.
+        errors : (n, d) or (n, d, d) array, optional
+            Standard errors, or covariance matrices of the errors, of the rows.
+        sample_weight : (n,) array, optional
+            How often each row counts; not negative.
+        on_step : callable, optional
+            Called after each step with its number and all runs; what it raises ends the fit
+            and leaves the estimator as it was.
 
         Returns
         -------
@@ -189,14 +213,23 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer rows than components, infinite values, a feature without any
-            value, or covariances that cannot be inverted.
+            If there are fewer distinct rows than components, infinite values, a feature
+            without any value, errors or weights that make no sense, or covariances that
+            cannot be inverted.
         """
-        self.fit_predict(X, y)
+        self._fit(X, errors, sample_weight, on_step)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_predict(self, X: ArrayLike, y: object = None) -> np.ndarray:
+    def fit_predict(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        errors: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        on_step: OnStep | None = None,
+    ) -> np.ndarray:
         """Fit the mixture and return the likeliest component of each row.
 
         Parameters
@@ -205,6 +238,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             Rows; NaN where missing.
         y : None
             Ignored.
+        errors : (n, d) or (n, d, d) array, optional
+            Standard errors, or covariance matrices of the errors, of the rows.
+        sample_weight : (n,) array, optional
+            How often each row counts; not negative.
+        on_step : callable, optional
+            As for `fit`.
 
         Returns
         -------
@@ -215,44 +254,83 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ValueError
             As `fit`.
         """
-        X = _masked_to_nan(X)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_all_finite="allow-nan")
-        if len(X) < self.n_components:
+        material = self._fit(X, errors, sample_weight, on_step)
+        if material.survey.n_rows == (len(material.rows) if isinstance(material.rows, Rows) else -1):
+            same = sample_weight is None or len(np.asarray(sample_weight)) == material.survey.n_rows
+            if same:
+                return material.data.log_joint(self._parameters()).argmax(axis=1)
+        return self.predict(X, errors=errors)
+
+    def _settings(self) -> Settings:
+        return Settings(
+            self.covariance_type,  # type: ignore[arg-type]
+            self.tol,
+            self.reg_covar,
+            self.max_iter,
+            self.n_init,
+            self.init_params,
+            self.verbose,
+        )
+
+    def _fit(self, X: Any, errors: Any, sample_weight: Any, on_step: OnStep | None) -> Material:
+        before = getattr(self, "n_features_in_", None)
+        continued = self.warm_start and hasattr(self, "converged_")
+        rows = self._as_rows(X, errors, sample_weight, reset=True)
+        if isinstance(rows, Rows) and len(rows) < self.n_components:
             raise ValueError(
                 "Expected n_samples >= n_components "
-                f"but got n_components = {self.n_components}, n_samples = {len(X)}"
+                f"but got n_components = {self.n_components}, n_samples = {len(rows)}"
             )
-        if (empty := np.flatnonzero(np.isnan(X).all(axis=0))).size:
-            raise ValueError(f"feature {empty[0]} has no value in any row; leave it out")
-        with _one_thread():
-            return self._fit_all(X)
-
-    def _fit_all(self, X: np.ndarray) -> np.ndarray:
+        if continued and before != self.n_features_in_:
+            raise ValueError(f"the last fit had {before} features; a warm start needs as many")
+        material = gather(rows, self._make_engine())
         random_state = check_random_state(self.random_state)
-        data = engine.Data(X)
-        continued = self.warm_start and hasattr(self, "converged_")
-        best: tuple[float, Parameters, list[float], bool] | None = None
-        for number in range(1 if continued else self.n_init):
-            parameters = self._parameters() if continued else self._start(X, random_state)
-            parameters, bounds, converged = self._run(data, parameters, number)
-            bound = bounds[-1] if bounds else -np.inf
-            # Starts that end in the same optimum differ by rounding only: the first one counts.
-            if best is None or bound > best[0] + 1e-10 * abs(best[0]):
-                best = bound, parameters, bounds, converged
-        assert best is not None  # noqa: S101 - there is at least one start
-        self.lower_bound_, parameters, self.lower_bounds_, self.converged_ = best
-        self.n_iter_ = len(self.lower_bounds_)
-        self._keep(parameters)
+        starts = self._given_starts(material, random_state, continued=continued)
+        with one_blas_thread():
+            best = fit_all(
+                material,
+                [self.n_components],
+                self._settings(),
+                random_state,
+                starts=starts,
+                on_step=on_step,
+            )[0]
+        self._take(best)
+        return material
+
+    def _take(self, best: Run) -> None:
+        """Become what a run found, and say what was wrong with it."""
+        self._keep(best.parameters)
+        self.lower_bound_, self.lower_bounds_ = best.bound, best.bounds
+        self.converged_, self.n_iter_ = best.converged, len(best.bounds)
+        if best.events:
+            warnings.warn(
+                f"of {self.n_components} components some did not last: {'; '.join(best.events)}. Take fewer "
+                "components, or raise reg_covar",
+                DegenerateComponentWarning,
+                stacklevel=5,
+            )
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(
                 "The best start did not converge: raise max_iter or tol, or look for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=5,
             )
-        return engine.log_joint(data, parameters).argmax(axis=1)
 
-    def _start(self, X: np.ndarray, random_state: np.random.RandomState) -> Parameters:
-        k, d, kind = self.n_components, X.shape[1], self.covariance_type
+    def _given_starts(
+        self, material: Material, random_state: np.random.RandomState, *, continued: bool
+    ) -> list[list[Parameters]] | None:
+        """Return where to start if that is known, wholly or in part."""
+        if continued:
+            return [[self._parameters()]]
+        given = (self.weights_init, self.means_init, self.precisions_init)
+        if all(value is None for value in given):
+            return None
+        chosen = material.sample(random_state)
+        return [[self._start(chosen, random_state) for _ in range(self.n_init)]]
+
+    def _start(self, rows: Rows, random_state: np.random.RandomState) -> Parameters:
+        k, d, kind = self.n_components, rows.n_features, self.covariance_type
         given = (self.weights_init, self.means_init, self.precisions_init)
         wanted = ((k,), (k, d), {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind])
         arrays = []
@@ -268,40 +346,12 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         if precisions is not None:
             covariances = np.linalg.inv(precisions) if kind in ("full", "tied") else 1 / precisions
         if any(array is None for array in arrays):
-            found = start(X, k, self.init_params, kind, self.reg_covar, random_state)
+            how = "k-means++" if self.init_params == "short-runs" else self.init_params
+            found = start(rows, k, how, kind, self.reg_covar, random_state)
             weights = found.weights if weights is None else weights
             means = found.means if means is None else means
             covariances = found.covariances if covariances is None else covariances
         return Parameters(weights, means, covariances, kind)
-
-    def _run(
-        self, data: engine.Data, parameters: Parameters, number: int
-    ) -> tuple[Parameters, list[float], bool]:
-        """Iterate E and M steps from one start."""
-        bounds: list[float] = []
-        for step in range(self.max_iter):
-            moments = engine.expect(data, parameters)
-            parameters = maximize(moments, self.covariance_type, self.reg_covar)
-            bounds.append(moments.log_likelihood / data.n_rows)
-            if self.verbose > 1:
-                print(f"start {number + 1}, step {step + 1}: mean log-likelihood {bounds[-1]:.6f}")
-            if step and abs(bounds[-1] - bounds[-2]) < self.tol:
-                break
-        converged = len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol
-        if self.verbose and bounds:
-            print(f"start {number + 1}: {len(bounds)} steps, mean log-likelihood {bounds[-1]:.6f}")
-        return parameters, bounds, converged
-
-    def _keep(self, parameters: Parameters) -> None:
-        self.weights_, self.means_ = parameters.weights, parameters.means
-        self.covariances_ = parameters.covariances
-        if parameters.diagonal:
-            self.precisions_ = 1 / self.covariances_
-            self.precisions_cholesky_ = np.sqrt(self.precisions_)
-            return
-        lower = np.linalg.cholesky(self.covariances_)
-        self.precisions_cholesky_ = np.swapaxes(np.linalg.inv(lower), -1, -2)
-        self.precisions_ = self.precisions_cholesky_ @ np.swapaxes(self.precisions_cholesky_, -1, -2)
 
     @classmethod
     def from_parameters(
@@ -358,177 +408,61 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         mixture.converged_, mixture.n_iter_, mixture.lower_bound_ = True, 0, np.nan
         return mixture
 
-    # ------------------------------------------------------------ using
+    # ------------------------------------------------------------ in parts
 
-    def _parameters(self) -> Parameters:
-        return Parameters(self.weights_, self.means_, self.covariances_, self.covariance_type)
+    def partial(
+        self,
+        X: ArrayLike | RowSource,
+        *,
+        errors: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Moments:
+        """Return the sums of an E step over some rows; those of all rows are their sum.
 
-    def _log_joint(self, data: engine.Data) -> np.ndarray:
-        with _one_thread():
-            return engine.log_joint(data, self._parameters())
-
-    def _prepared(self, X: ArrayLike) -> engine.Data:
-        check_is_fitted(self)
-        return engine.Data(
-            validate_data(
-                self, _masked_to_nan(X), dtype=np.float64, reset=False, ensure_all_finite="allow-nan"
-            )
-        )
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the likeliest component of each row.
+        So that rows may lie on several machines: each sends its sums, which are added
+        (``a + b``), and `update` makes the M step.
 
         Parameters
         ----------
-        X : (n, d) array
-            Rows; NaN where missing.
+        X : (n, d) array or RowSource
+            Some of the rows; NaN where missing.
+        errors : (n, d) or (n, d, d) array, optional
+            Standard errors, or covariance matrices of the errors.
+        sample_weight : (n,) array, optional
+            Weights.
 
         Returns
         -------
-        (n,) array of int
-        """
-        return self._log_joint(self._prepared(X)).argmax(axis=1)
-
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each component given what is observed.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-
-        Returns
-        -------
-        (n, k) array
-        """
-        joint = self._log_joint(self._prepared(X))
-        return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Return the log density of what is observed in each row.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-
-        Returns
-        -------
-        (n,) array
-            0 for a row with nothing observed.
-        """
-        return logsumexp(self._log_joint(self._prepared(X)), axis=1)
-
-    def score(self, X: ArrayLike, y: object = None) -> float:
-        """Return the mean of `score_samples`.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X).mean())
-
-    def tail_probability(self, X: ArrayLike) -> np.ndarray:
-        """Return how probable it is that a member lies at least as far out as each row.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-
-        Returns
-        -------
-        (n,) array
-            The chi-square tail of the squared Mahalanobis distance in the observed
-            dimensions, averaged over the components by the row's probabilities; 1 for a row
-            with nothing observed.
+        Moments
 
         Examples
         --------
         >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], [[[1.0]]])
-        >>> gm.tail_probability([[0.0], [1.959964]]).round(6)
-        array([1.  , 0.05])
-        """
-        data = self._prepared(X)
-        joint = self._log_joint(data)
-        probability = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        observed = (~data.holes).sum(axis=1, keepdims=True)
-        with _one_thread():
-            distance = engine.mahalanobis(data, self._parameters())
-        tail = chi2.sf(distance, np.maximum(observed, 1))
-        return np.where(observed[:, 0] > 0, np.minimum((probability * tail).sum(axis=1), 1.0), 1.0)
-
-    def _n_parameters(self) -> int:
-        k, d = self.means_.shape
-        free = {"full": k * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": k * d, "spherical": k}
-        return free[self.covariance_type] + k * d + k - 1
-
-    def bic(self, X: ArrayLike) -> float:
-        """Return the Bayesian information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-
-        Returns
-        -------
-        float
-        """
-        log_densities = self.score_samples(X)
-        return float(-2 * log_densities.sum() + self._n_parameters() * np.log(len(log_densities)))
-
-    def aic(self, X: ArrayLike) -> float:
-        """Return the Akaike information criterion; lower is better.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            Rows; NaN where missing.
-
-        Returns
-        -------
-        float
-        """
-        return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())
-
-    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Draw complete rows from the mixture.
-
-        Parameters
-        ----------
-        n_samples : int, optional
-            How many.
-
-        Returns
-        -------
-        X : (n_samples, d) array
-            Rows, ordered by component.
-        y : (n_samples,) array of int
-            Their components.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is less than 1.
+        >>> (gm.partial([[1.0]]) + gm.partial([[3.0], [np.nan]])).first
+        array([[4.]])
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"Invalid value for 'n_samples': {n_samples}; it has to be at least 1")
-        rng = check_random_state(self.random_state)
-        counts = rng.multinomial(n_samples, self.weights_)
-        covariances = full_covariances(self._parameters())
-        X = np.vstack(
-            [
-                rng.multivariate_normal(mean, covariance, int(count))
-                for mean, covariance, count in zip(self.means_, covariances, counts, strict=True)
-            ]
-        )
-        return X, np.repeat(np.arange(len(counts)), counts)
+        rows = self._as_rows(X, errors, sample_weight, reset=False)
+        if isinstance(rows, Rows):
+            check_rows(rows)
+        return Dataset(rows, self._make_engine()).expect([self._parameters()])[0]
+
+    def update(self, moments: Moments) -> float:
+        """Make the M step from the sums of all rows.
+
+        Parameters
+        ----------
+        moments : Moments
+            The sum of what `partial` gave for all rows under the present mixture.
+
+        Returns
+        -------
+        float
+            Mean log-likelihood of a row under the mixture before the step.
+        """
+        check_is_fitted(self)
+        self._keep(maximize(moments, self.covariance_type, self.reg_covar))  # type: ignore[arg-type]
+        self.lower_bound_ = moments.log_likelihood / moments.n_rows
+        self.lower_bounds_ = [*getattr(self, "lower_bounds_", []), self.lower_bound_]
+        self.n_iter_ = len(self.lower_bounds_)
+        return self.lower_bound_

@@ -1,0 +1,1 @@
+"""Kernels of the mixture: Python that Numba compiles for the processor it runs on."""
