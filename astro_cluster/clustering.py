@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from astropy.table import QTable, Table
 from sklearn.base import BaseEstimator
-from sklearn.cluster import HDBSCAN
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import has_fit_parameter
 
 from astro_cluster import models
-from astro_cluster.columns import add_column, check_free, column_name
+from astro_cluster.columns import check_free, require
 from astro_cluster.estimators import default_missing, make_estimator
 from astro_cluster.exceptions import AstroClusterWarning, InputError
-from astro_cluster.features import FeatureMatrix, Features, FittedFeatures, Missing, as_features
-from astro_cluster.mixture import GaussianMixture
+from astro_cluster.features import Features, FittedFeatures, Missing, as_features
+from astro_cluster.memberships import add_memberships, expected_columns
+from astro_cluster.mixture import DegenerateComponentWarning, GaussianMixture
 from astro_cluster.provenance import OMIT, Step, step
-from astro_cluster.tables import PathLike, Source, as_qtable, derive
+from astro_cluster.tables import PathLike, Source, as_qtable, derive, float_values
 
 __all__ = ["assign", "cluster", "model_table"]
 
@@ -33,6 +34,8 @@ def cluster(
     *,
     features: Features | str | Iterable[str],
     missing: Missing | None = None,
+    errors: str | Mapping[Any, str] | None = None,
+    weights: str | None = None,
     prefix: str = "",
     random_state: int | None = None,
     overwrite: bool = False,
@@ -54,6 +57,12 @@ def cluster(
         What to do with missing values.  By default our mixture marginalizes: it integrates
         them out and every row gets a membership; for other methods such rows are left out
         (masked).
+    errors : "auto" or mapping, optional
+        Measurement errors of the features, which our mixture takes into account; as in
+        `Features`, whose own they replace (an empty mapping: take none).
+    weights : str, optional
+        Column of row weights: how often each row counts in the fit.  A row of weight 0 gets its
+        membership all the same; one without a weight is left out (masked).
     prefix : str, optional
         Put before the new columns, so that several runs stand side by side.
     random_state : int, optional
@@ -67,14 +76,15 @@ def cluster(
     -------
     `~astropy.table.QTable`
         The same rows with the new columns ``cluster`` (-1 is noise) and, where the method
-        knows them, ``prob_0`` …, ``prob_max``, ``log_density`` and ``outlier``; masked in rows
-        that were not used.
+        knows them, ``prob_0`` …, ``prob_max``, ``entropy``, ``log_density`` and ``outlier``;
+        masked in rows that were not used.
 
     Raises
     ------
     InputError
-        If the table has fewer usable rows than the method needs, a feature cannot be used,
-        a new column's name is taken, or the estimator is unknown or not able to do it.
+        If the table has fewer usable rows than the method needs, a feature, its errors or the
+        weights cannot be used, a new column's name is taken, or the estimator is unknown or not
+        able to do it.
 
     Examples
     --------
@@ -88,19 +98,24 @@ def cluster(
     fitted = make_estimator(estimator, random_state=random_state, **parameters)
     if len(table) == 1:
         raise InputError("the table has 1 row; clustering needs at least 2")
-    policy = missing or default_missing(fitted)
-    wanted = as_features(features)
-    if missing is not None and wanted.missing != missing:
-        wanted = dataclasses.replace(wanted, missing=missing)
-    recipe = wanted.fit(table, missing=policy)
+    wanted = _overridden(as_features(features), missing, errors)
+    _check_able(fitted, wanted, weights)
+    counts = None if weights is None else _row_weights(table, weights)
+    # A row that counts nothing must not shift the scales.
+    recipe, matrix = wanted.fit_transform(
+        table, missing=default_missing(fitted), rows=None if counts is None else counts > 0
+    )
     _check_policy(recipe, fitted)
-    matrix = recipe.transform(table)
-    check_free(table, _expected_columns(fitted, prefix), overwrite=overwrite)
-    X = matrix.values[matrix.usable]
-    _check_rows(X, fitted)
-    labels = _fit(fitted, X)
+    if counts is not None:
+        matrix = dataclasses.replace(matrix, usable=matrix.usable & ~np.isnan(counts))
+        counts = counts[matrix.usable]
+    check_free(table, expected_columns(fitted, prefix), overwrite=overwrite)
+    X, noise = matrix.used()
+    _check_rows(X, fitted, counts)
+    given = {"errors": noise, "sample_weight": counts}
+    labels = _fit(fitted, X, {name: value for name, value in given.items() if value is not None})
     out = derive(table)
-    _add_memberships(out, fitted, matrix, X, labels, prefix=prefix, overwrite=overwrite)
+    add_memberships(out, fitted, matrix, labels, prefix=prefix, overwrite=overwrite)
     seed = fitted.get_params().get("random_state")
     facts: dict[str, Any] = {
         "recipe": recipe.to_plain(),
@@ -109,16 +124,66 @@ def cluster(
     }
     if (model := models.to_plain(fitted, matrix.names)) is not None:
         facts["model"] = model
-    # The estimator in full stands for the name and the parameters that it was made of.
-    recorded = {**dict.fromkeys([*parameters, "random_state"], OMIT), "estimator": fitted, "features": wanted}
+    # The estimator in full stands for the name and the parameters that it was made of, and the
+    # features for their errors.
+    left_out = dict.fromkeys([*parameters, "random_state", "errors"], OMIT)
+    recorded = {**left_out, "estimator": fitted, "features": wanted}
     return Step(
         out,
         table,
-        inputs=recipe.columns,
+        inputs=list(dict.fromkeys([*recipe.inputs, *([] if weights is None else [weights])])),
         seed=seed if isinstance(seed, (int, np.integer)) else None,
         facts=facts,
         parameters=recorded,
     )
+
+
+def _overridden(
+    features: Features, missing: Missing | None, errors: str | Mapping[Any, str] | None
+) -> Features:
+    """Return the features with what the call says in place of what they say themselves."""
+    if missing is not None and features.missing != missing:
+        features = dataclasses.replace(features, missing=missing)
+    return features if errors is None else dataclasses.replace(features, errors=errors)
+
+
+def _check_able(estimator: BaseEstimator, features: Features, weights: str | None) -> None:
+    name = type(estimator).__name__
+    if features.errors and not isinstance(estimator, GaussianMixture):
+        raise InputError(
+            f"{name} cannot take measurement errors into account; leave errors out, or use our mixture "
+            "(estimator='gmm')"
+        )
+    if weights is not None and not has_fit_parameter(estimator, "sample_weight"):
+        raise InputError(
+            f"{name} cannot weight rows; leave weights out, or use our mixture (estimator='gmm'), "
+            "'kmeans' or 'dbscan'"
+        )
+
+
+def _row_weights(table: QTable, name: str) -> np.ndarray:
+    """Return how often each row counts, NaN where that is not known."""
+    require(table, name)
+    column = table[name]
+    if getattr(column, "dtype", np.dtype(object)).kind not in "fiub" or column.shape != (len(table),):
+        raise InputError(f"column {name!r} cannot be weights: they have to be one number a row")
+    values, unit = float_values(column), getattr(column, "unit", None)
+    if unit is not None and str(unit):
+        try:
+            values = u.Quantity(values, unit).to_value("")
+        except (u.UnitsError, TypeError, ValueError) as error:
+            raise InputError(
+                f"column {name!r} is in {unit}, and weights are pure numbers; give a column without a unit"
+            ) from error
+    for what, bad in (("negative", values < 0), ("infinite", np.isinf(values))):
+        if (rows := np.flatnonzero(bad)).size:
+            raise InputError(
+                f"column {name!r} has {rows.size} {what} weights, the first in row {rows[0]} "
+                f"({values[rows[0]]:g}); mask them to leave these rows out"
+            )
+    if not (values > 0).any():
+        raise InputError(f"column {name!r} has no positive weight, so no row counts; give another column")
+    return values
 
 
 def _check_policy(recipe: FittedFeatures, estimator: BaseEstimator) -> None:
@@ -129,39 +194,33 @@ def _check_policy(recipe: FittedFeatures, estimator: BaseEstimator) -> None:
         )
 
 
-def _check_rows(X: np.ndarray, estimator: BaseEstimator) -> None:
-    if len(X) < 2:
+def _check_rows(X: np.ndarray, estimator: BaseEstimator, weights: np.ndarray | None) -> None:
+    n = len(X) if weights is None else np.count_nonzero(weights)
+    if n < 2:
         raise InputError(
-            f"{len(X)} row{' is' if len(X) == 1 else 's are'} usable; clustering needs at least 2. Look at "
+            f"{n} row{' is' if n == 1 else 's are'} usable; clustering needs at least 2. Look at "
             "the features' missing values, or use missing='median'"
         )
     parameters = estimator.get_params()
     for name in ("n_components", "n_clusters"):
         wanted = parameters.get(name)
-        if isinstance(wanted, (int, np.integer)) and wanted > len(X):
-            raise InputError(f"{name}={wanted} is more than the {len(X)} usable rows; ask for fewer groups")
+        if isinstance(wanted, (int, np.integer)) and wanted > n:
+            raise InputError(f"{name}={wanted} is more than the {n} usable rows; ask for fewer groups")
 
 
-def _expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
-    names = [column_name("cluster", prefix=prefix)]
-    if hasattr(estimator, "predict_proba"):
-        k = estimator.get_params().get("n_components", 0)
-        if isinstance(k, (int, np.integer)):  # else the fit will complain
-            names += [column_name("prob", prefix=prefix, index=i) for i in range(k)]
-        names += [column_name(key, prefix=prefix) for key in ("prob_max", "log_density")]
-    elif type(estimator) is HDBSCAN:
-        names.append(column_name("prob_max", prefix=prefix))
-    if hasattr(estimator, "tail_probability"):
-        names.append(column_name("outlier", prefix=prefix))
-    return names
+def _fit(estimator: BaseEstimator, X: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Fit and return the labels, complaints of scikit-learn in our words.
 
-
-def _fit(estimator: BaseEstimator, X: np.ndarray) -> np.ndarray:
-    """Fit and return the labels, complaints of scikit-learn in our words."""
+    None from a method that gives all memberships in one pass: its labels come with them.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            labels = np.asarray(estimator.fit_predict(X))
+            if hasattr(estimator, "memberships"):
+                labels = None
+                estimator.fit(X, **given)
+            else:
+                labels = np.asarray(estimator.fit_predict(X, **given))
         except ValueError as error:
             raise InputError(f"{type(estimator).__name__} cannot be fitted: {error}") from error
     for warning in caught:
@@ -172,49 +231,11 @@ def _fit(estimator: BaseEstimator, X: np.ndarray) -> np.ndarray:
                 AstroClusterWarning,
                 stacklevel=4,
             )
+        elif issubclass(warning.category, DegenerateComponentWarning):
+            warnings.warn(f"{type(estimator).__name__}: {warning.message}", AstroClusterWarning, stacklevel=4)
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return labels
-
-
-def _add_memberships(
-    out: QTable,
-    estimator: BaseEstimator,
-    matrix: FeatureMatrix,
-    X: np.ndarray,
-    labels: np.ndarray,
-    *,
-    prefix: str,
-    overwrite: bool,
-) -> None:
-    """Add every membership column that the estimator can give, at the rows that it saw."""
-    usable = matrix.usable
-    method = type(estimator).__name__
-
-    def whole(values: np.ndarray, empty: float) -> np.ndarray:
-        column = np.full(len(out), empty, dtype=values.dtype)
-        column[usable] = values
-        return column
-
-    columns: list[tuple[str, int | None, np.ndarray, float]] = []
-    columns.append(("cluster", None, labels.astype(np.int32), 0))
-    if hasattr(estimator, "predict_proba"):
-        probabilities = estimator.predict_proba(X)
-        columns += [("prob", k, column, np.nan) for k, column in enumerate(probabilities.T)]
-        columns.append(("prob_max", None, probabilities.max(axis=1), np.nan))
-    elif hasattr(estimator, "probabilities_") and len(estimator.probabilities_) == len(X):  # HDBSCAN
-        columns.append(("prob_max", None, estimator.probabilities_, np.nan))
-    if hasattr(estimator, "score_samples"):
-        columns.append(("log_density", None, estimator.score_samples(X), np.nan))
-    if hasattr(estimator, "tail_probability"):
-        columns.append(("outlier", None, estimator.tail_probability(X), np.nan))
-    names = [column_name(key, prefix=prefix, index=index) for key, index, _, _ in columns]
-    check_free(out, names, overwrite=overwrite)
-    if overwrite:  # all of the old clustering, which may have had more components
-        old = re.compile(re.escape(prefix) + r"(cluster|prob_\d+|prob_max|log_density|outlier)")
-        out.remove_columns([name for name in out.colnames if old.fullmatch(name)])
-    for key, index, values, empty in columns:
-        add_column(out, key, whole(values, empty), prefix=prefix, index=index, mask=~usable, method=method)
 
 
 @step
@@ -270,17 +291,15 @@ def assign(
     estimator = models.from_plain(stored["model"])
     prefix = stored["prefix"] if prefix is None else prefix
     matrix = recipe.transform(table)
-    check_free(table, _expected_columns(estimator, prefix), overwrite=overwrite)
-    X = matrix.values[matrix.usable]
-    if not len(X):
+    check_free(table, expected_columns(estimator, prefix), overwrite=overwrite)
+    if not matrix.usable.any():
         raise InputError(f"no row of {len(table)} has all features {', '.join(recipe.columns)}")
-    labels = estimator.predict(X)
     out = derive(table)
-    _add_memberships(out, estimator, matrix, X, labels, prefix=prefix, overwrite=overwrite)
+    add_memberships(out, estimator, matrix, None, prefix=prefix, overwrite=overwrite)
     return Step(
         out,
         table,
-        inputs=recipe.columns,
+        inputs=recipe.inputs,
         facts={"prefix": prefix},
         parameters={"model": stored, "model_prefix": None, "prefix": prefix},
     )

@@ -68,6 +68,12 @@ REGISTRY: dict[str, ColumnSpec] = {
         "Probability of membership in the row's own cluster",
         form=".4f",
     ),
+    "entropy": ColumnSpec(
+        "entropy",
+        "stat.param",
+        "Shannon entropy of the probabilities of membership over its maximum; 0 is certain, 1 undecided",
+        form=".4f",
+    ),
     "log_density": ColumnSpec(
         "log_density",
         "stat.likelihood;meta.modelled",
@@ -123,6 +129,115 @@ REGISTRY: dict[str, ColumnSpec] = {
         "precision", _RATIO, "Share of bad among the rows of this cluster and all above", form=".4f"
     ),
     "lift": ColumnSpec("lift", _RATIO, "Precision over the share of bad rows in the sample", form=".3f"),
+    # Numbers of clusters compared
+    "n_tried": ColumnSpec("n", "meta.number", "Number of clusters looked for"),
+    "log_likelihood": ColumnSpec(
+        "log_likelihood",
+        "stat.likelihood;meta.modelled",
+        "Natural log of the likelihood of all rows, in scaled feature units",
+        form=".3f",
+    ),
+    "mean_log_likelihood": ColumnSpec(
+        "mean_log_likelihood",
+        "stat.likelihood;stat.mean",
+        "log_likelihood over the rows",
+        form=".4f",
+    ),
+    "n_parameters": ColumnSpec("n_parameters", "meta.number", "Number of free parameters"),
+    "bic": ColumnSpec(
+        "bic", "stat.fit.goodness", "Bayesian information criterion; lower is better", form=".3f"
+    ),
+    "icl": ColumnSpec(
+        "icl",
+        "stat.fit.goodness",
+        "bic plus twice the entropy of membership; lower is better",
+        form=".3f",
+    ),
+    "aic": ColumnSpec(
+        "aic", "stat.fit.goodness", "Akaike information criterion; lower is better", form=".3f"
+    ),
+    "silhouette": ColumnSpec(
+        "silhouette", "stat.fit.goodness", "Mean silhouette of a sample of rows; higher is better", form=".4f"
+    ),
+    "held_out_log_likelihood": ColumnSpec(
+        "held_out_log_likelihood",
+        "stat.likelihood;stat.mean",
+        "Mean log-likelihood of a row that was not fitted; higher is better",
+        form=".4f",
+    ),
+    "held_out_error": ColumnSpec(
+        "held_out_error",
+        "stat.error",
+        "Standard error of the difference of held_out_log_likelihood from the best one",
+        form=".4f",
+    ),
+    "jaccard": ColumnSpec(
+        "jaccard", _RATIO, "Jaccard similarity of each cluster, mean over bootstrap samples", form=".3f"
+    ),
+    "jaccard_min": ColumnSpec("jaccard_min", _RATIO, "Least of jaccard", form=".3f"),
+    "jaccard_mean": ColumnSpec("jaccard_mean", _RATIO, "Mean of jaccard over the clusters", form=".3f"),
+    "n_valid": ColumnSpec("n_valid", "meta.number", "Clusters with a jaccard of 0.75 or more"),
+    "n_distrusted": ColumnSpec("n_distrusted", "meta.number", "Clusters with a jaccard below 0.6"),
+    "smallest_cluster": ColumnSpec(
+        "smallest_cluster", "meta.number;stat.min", "Size of the smallest cluster"
+    ),
+    "converged": ColumnSpec("converged", "meta.code.qual", "Whether the fit converged"),
+    "cluster_size": ColumnSpec("size", "meta.number", "Rows in the cluster"),
+    "jaccard_of_cluster": ColumnSpec(
+        "jaccard",
+        _RATIO,
+        "Jaccard similarity of the cluster, mean over bootstrap samples",
+        form=".3f",
+    ),
+    "jaccard_spread": ColumnSpec(
+        "spread", "stat.stdev", "Standard deviation of jaccard over bootstrap samples", form=".3f"
+    ),
+    "verdict": ColumnSpec("verdict", "meta.code.qual", "valid from a jaccard of 0.75, distrusted below 0.6"),
+    # Runs compared
+    "run_a": ColumnSpec("run_a", "meta.id", "The first run: prefix or column of its labels"),
+    "cluster_a": ColumnSpec("cluster_a", "meta.code.class", "Cluster label of run_a; -1 is noise"),
+    "run_b": ColumnSpec("run_b", "meta.id", "The second run: prefix or column of its labels"),
+    "cluster_b": ColumnSpec("cluster_b", "meta.code.class", "Cluster label of run_b; -1 is noise"),
+    "flow": ColumnSpec("count", "meta.number", "Rows that are in both clusters"),
+    "fraction_of_a": ColumnSpec("fraction_of_a", _RATIO, "Share of the rows of cluster_a", form=".4f"),
+    "fraction_of_b": ColumnSpec("fraction_of_b", _RATIO, "Share of the rows of cluster_b", form=".4f"),
+    "jaccard_of_flow": ColumnSpec(
+        "jaccard", _RATIO, "Rows in both clusters over rows in either of them", form=".3f"
+    ),
+    "ari": ColumnSpec("ari", "stat.correlation", "Adjusted Rand index of run_a and run_b", form=".4f"),
+    "nmi": ColumnSpec(
+        "nmi", "stat.correlation", "Normalized mutual information of run_a and run_b", form=".4f"
+    ),
+    # Types from memberships
+    "type_label": ColumnSpec(
+        "type_label", "src.class", "Likeliest type by the memberships, of the types in {column}"
+    ),
+    "type_prob": ColumnSpec(
+        "type_prob",
+        "stat.probability;stat.max",
+        "Probability of type_label, calibrated ({method}) on the types in {column}",
+        form=".4f",
+    ),
+    "type_prob_each": ColumnSpec(
+        "type_prob_{index}", "stat.probability", "Calibrated probability of the type {type}", form=".4g"
+    ),
+    "bin_lower": ColumnSpec("lower", "stat.probability;stat.min", "Lower edge of the bin", form=".4g"),
+    "bin_upper": ColumnSpec(
+        "upper", "stat.probability;stat.max", "Upper edge of the bin, which belongs to it", form=".4g"
+    ),
+    "mean_confidence": ColumnSpec(
+        "mean_confidence",
+        "stat.probability;stat.mean",
+        "Mean probability of the likeliest type, of the rows in the bin",
+        form=".4f",
+    ),
+    "accuracy": ColumnSpec("accuracy", _RATIO, "Share of the rows whose type is the likeliest", form=".4f"),
+    "accuracy_lower": ColumnSpec(
+        "accuracy_lower", _RATIO, "Lower end of the 95 % interval of accuracy (Wilson)", form=".4f"
+    ),
+    "accuracy_upper": ColumnSpec(
+        "accuracy_upper", _RATIO, "Upper end of the 95 % interval of accuracy (Wilson)", form=".4f"
+    ),
     # A mixture as a table
     "component": ColumnSpec("component", "meta.number", "Number of the cluster"),
     "weight": ColumnSpec("weight", "stat.weight", "Mixing weight"),

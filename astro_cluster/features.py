@@ -19,8 +19,13 @@ from astropy.table import QTable
 
 from astro_cluster.columns import require
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.noise import Noise
 from astro_cluster.provenance import register_codec
+from astro_cluster.scaling import SCALES, Scaling, fit_scaling
 from astro_cluster.tables import float_values
+from astro_cluster.uncertainties import EXACT, ErrorColumns, checked_errors, find_errors
+from astro_cluster.uncertainties import from_plain as errors_from_plain
+from astro_cluster.uncertainties import to_plain as errors_to_plain
 
 __all__ = [
     "MISSING_POLICIES",
@@ -32,7 +37,6 @@ __all__ = [
     "as_features",
 ]
 
-SCALES = ("none", "log", "lognorm", "minmax", "standard", "robust")
 MISSING_POLICIES = ("marginalize", "drop", "median")
 
 Missing = Literal["marginalize", "drop", "median"]
@@ -46,10 +50,11 @@ class FeatureMatrix:
     ----------
     values : (n, d) array of float64
         Scaled features; NaN where missing, unless filled by the policy ``median``.
-    errors : (n, d) array of float64 or None
-        Standard errors in the same scale.
+    errors : (n, d) or (n, d, d) array of float64 or None
+        Standard errors, or covariance matrices, in the same scale; 0 where the value is exact or
+        missing.
     mask : (n, d) array of bool
-        True where the value was missing in the table.
+        True where the value was missing in the table, or its error was not known.
     usable : (n,) array of bool
         Rows that a method may be given.
     names : tuple of str
@@ -65,127 +70,19 @@ class FeatureMatrix:
     names: tuple[str, ...]
     units: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """How one feature is scaled: ``(f(x) - shift) / factor``.
-
-    ``f(x)`` is x, or ln(x + offset) for the scales log and lognorm.
-
-    Parameters
-    ----------
-    name : str
-        Feature; that of its column, or ``column[i]`` for the i-th value of a vector.
-    column : str
-        Column it is taken from.
-    index : int or None
-        Position within a vector column.
-    unit : str
-        Unit that x is converted to; empty if none.
-    scale : str
-        One of `SCALES`.
-    offset, shift, factor : float
-        Fitted numbers.
-    fill : float
-        Median of the scaled values, for the policy ``median``.
-    """
-
-    name: str
-    column: str
-    index: int | None
-    unit: str
-    scale: str
-    offset: float = 0.0
-    shift: float = 0.0
-    factor: float = 1.0
-    fill: float = 0.0
-
-    def outside(self, x: np.ndarray) -> np.ndarray:
-        """Tell which values the scale cannot take.
-
-        Parameters
-        ----------
-        x : (n,) array
-            Values in ``unit``.
+    def used(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the rows that a method may be given, and their errors.
 
         Returns
         -------
-        (n,) array of bool
-            True outside the domain of the logarithm; false for NaN.
+        values : (m, d) array of float64
+            Scaled features.
+        errors : (m, d) or (m, d, d) array of float64, or None
+            Their errors.
         """
-        return (x + self.offset <= 0) if self.scale in ("log", "lognorm") else np.zeros(len(x), dtype=bool)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Scale values.
-
-        Parameters
-        ----------
-        x : (n,) array
-            Values in ``unit``; NaN stays NaN.
-
-        Returns
-        -------
-        (n,) array
-
-        Raises
-        ------
-        InputError
-            If a value is outside the domain of a logarithm.
-        """
-        if self.scale in ("log", "lognorm"):
-            shifted = x + self.offset
-            bad = np.flatnonzero(shifted <= 0)
-            if bad.size:
-                raise InputError(
-                    f"feature {self.name!r} cannot be put on the scale {self.scale!r}: {bad.size} values "
-                    f"are not above {0.0 - self.offset:g}, the first in row {bad[0]} ({x[bad[0]]:g}); choose "
-                    "'minmax', 'standard' or 'robust' for it"
-                )
-            x = np.log(shifted)
-        return (x - self.shift) / self.factor
-
-
-def _smallest_positive(x: np.ndarray, name: str) -> float:
-    """Return a tenth of the smallest non-zero value, which lets zeros into a logarithm."""
-    negative = np.flatnonzero(x < 0)
-    if negative.size:
-        raise InputError(
-            f"feature {name!r} has {negative.size} negative values, the first in row {negative[0]} "
-            f"({x[negative[0]]:g}), which 'lognorm' cannot take; choose 'minmax' or 'standard' for it"
-        )
-    nonzero = x[x > 0]
-    return float(nonzero.min()) / 10 if nonzero.size else 1.0
-
-
-def _fit_scaling(x: np.ndarray, base: Scaling) -> Scaling:
-    """Learn the numbers of a scaling from values, NaN left out."""
-    seen = x[~np.isnan(x)]
-    if seen.size == 0:
-        raise InputError(f"feature {base.name!r} has no value in any row; leave it out")
-    if seen.size > 1 and seen.min() == seen.max():
-        raise InputError(
-            f"feature {base.name!r} is constant ({seen[0]:g} in all {seen.size} rows that have it) and tells "
-            "no row from another; leave it out"
-        )
-    offset = _smallest_positive(x, base.name) if base.scale == "lognorm" else 0.0
-    fitted = Scaling(**{**asdict(base), "offset": offset})
-    y = fitted(x)
-    y_seen = y[~np.isnan(y)]
-    shift, factor = 0.0, 1.0
-    if base.scale in ("lognorm", "minmax"):
-        shift, factor = float(y_seen.min()), float(np.ptp(y_seen))
-    elif base.scale == "standard":
-        shift, factor = float(y_seen.mean()), float(y_seen.std())
-    elif base.scale == "robust":
-        low, shift, high = (float(q) for q in np.percentile(y_seen, [25, 50, 75]))
-        factor = high - low
-    if not factor > 0:
-        raise InputError(
-            f"feature {base.name!r} cannot be put on the scale {base.scale!r}: its spread is zero "
-            "(most values are equal); choose 'minmax' or 'standard' for it"
-        )
-    fill = (float(np.median(y_seen)) - shift) / factor
-    return Scaling(**{**asdict(fitted), "shift": shift, "factor": factor, "fill": fill})
+        if self.usable.all():  # covariance matrices are large: no copy without need
+            return self.values, self.errors
+        return self.values[self.usable], None if self.errors is None else self.errors[self.usable]
 
 
 @dataclass(frozen=True)
@@ -198,15 +95,31 @@ class FittedFeatures:
         One for each feature.
     missing : {"marginalize", "drop", "median"}
         What to do with missing values.
+    errors : ErrorColumns, optional
+        Columns that hold the features' measurement errors.
     """
 
     scalings: tuple[Scaling, ...]
     missing: Missing
+    errors: ErrorColumns = EXACT
+
+    def __post_init__(self) -> None:
+        if self.errors and self.missing == "median":
+            raise InputError(
+                "errors do not go with missing='median': a value that was put in has no error that could be "
+                "given, and would count as measured exactly. Use missing='marginalize', which integrates "
+                "missing values out, or 'drop'"
+            )
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the table that are used, each once."""
+        """Columns of the table that hold the features, each once."""
         return list(dict.fromkeys(scaling.column for scaling in self.scalings))
+
+    @property
+    def inputs(self) -> list[str]:
+        """Columns of the table that are used, those of errors included."""
+        return [*self.columns, *self.errors.columns]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -230,7 +143,7 @@ class FittedFeatures:
         ------
         InputError
             If a column is missing, has a unit that cannot be converted, is not numeric or
-            holds infinite values.
+            holds infinite values, or errors cannot be errors (they are negative, say).
 
         Examples
         --------
@@ -239,10 +152,20 @@ class FittedFeatures:
         array([[0.5], [1.5]])
         """
         require(table, self.columns)
+        self._require_errors(table)
         raw = np.column_stack([_numbers(table, s.column, s.index, s.unit) for s in self.scalings])
-        return self._scale(raw)
+        return self._scale(*_with_errors(table, self.errors, self.scalings, raw))
 
-    def _scale(self, raw: np.ndarray) -> FeatureMatrix:
+    def _require_errors(self, table: QTable) -> None:
+        try:
+            require(table, self.errors.columns)
+        except InputError as error:
+            raise InputError(
+                f"the features were fitted with their errors, and {error}. Where values are exact, give "
+                "a column of zeros"
+            ) from error
+
+    def _scale(self, raw: np.ndarray, noise: Noise | None) -> FeatureMatrix:
         mask = np.isnan(raw)
         if self.missing == "drop":
             # What will not be used need not be in the domain of a logarithm.
@@ -250,6 +173,9 @@ class FittedFeatures:
         outside = np.column_stack([s.outside(raw[:, j]) for j, s in enumerate(self.scalings)])
         raw = np.where(outside, np.nan, raw)
         values = np.column_stack([s(raw[:, j]) for j, s in enumerate(self.scalings)])
+        errors = None
+        if noise is not None:
+            errors = noise.scaled(np.column_stack([s.slope(raw[:, j]) for j, s in enumerate(self.scalings)]))
         if self.missing == "median":
             values = np.where(mask, [s.fill for s in self.scalings], values)
         usable = ~mask.any(axis=1) if self.missing == "drop" else np.ones(len(raw), dtype=bool)
@@ -263,7 +189,7 @@ class FittedFeatures:
                 stacklevel=5,
             )
             usable &= ~outside.any(axis=1)
-        return FeatureMatrix(values, None, mask, usable, self.names, tuple(s.unit for s in self.scalings))
+        return FeatureMatrix(values, errors, mask, usable, self.names, tuple(s.unit for s in self.scalings))
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain JSON values that `from_plain` takes.
@@ -272,7 +198,8 @@ class FittedFeatures:
         -------
         dict
         """
-        return {"missing": self.missing, "scalings": [asdict(scaling) for scaling in self.scalings]}
+        plain = {"missing": self.missing, "scalings": [asdict(scaling) for scaling in self.scalings]}
+        return plain | ({"errors": self.errors.to_plain()} if self.errors else {})
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FittedFeatures:
@@ -296,7 +223,9 @@ class FittedFeatures:
             scalings = tuple(Scaling(**item) for item in plain["scalings"])
             if not scalings or any(s.scale not in SCALES or not s.factor > 0 for s in scalings):
                 raise ValueError("a scale is not known or has no width")
-            return cls(scalings, _checked_missing(plain["missing"]))
+            errors = plain.get("errors")  # records of the first versions have none
+            columns = EXACT if errors is None else ErrorColumns.from_plain(errors, scalings)
+            return cls(scalings, _checked_missing(plain["missing"]), columns)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -307,6 +236,27 @@ def _checked_missing(missing: str) -> Missing:
     if missing not in MISSING_POLICIES:
         raise InputError(f"missing={missing!r} is not known; give one of {', '.join(MISSING_POLICIES)}")
     return missing  # type: ignore[return-value]
+
+
+def _with_errors(
+    table: QTable, columns: ErrorColumns, scalings: Sequence[Scaling], raw: np.ndarray
+) -> tuple[np.ndarray, Noise | None]:
+    """Return values, NaN where their error is not known, and their errors if there are any."""
+    return columns.read(table, scalings, raw) if columns else (raw, None)
+
+
+def _complete(raw: np.ndarray, bases: Sequence[Scaling]) -> np.ndarray:
+    """Tell which rows have all features, and make sure that they are enough."""
+    complete = ~np.isnan(raw).any(axis=1)
+    if complete.sum() < min(2, len(raw)):
+        holes = np.isnan(raw).sum(axis=0)
+        worst = ", ".join(f"{bases[j].name} ({holes[j]})" for j in np.argsort(-holes)[:5])
+        raise InputError(
+            f"{'1 row' if complete.any() else 'no row'} of {len(raw)} has all features, so "
+            f"missing='drop' leaves nothing to learn from; most values are missing in {worst}. Leave "
+            "these out or use missing='marginalize' or 'median'"
+        )
+    return complete
 
 
 def _shape_of(table: QTable, column: str) -> tuple[int, ...]:
@@ -412,6 +362,12 @@ class Features:
         marginalize for our mixture, drop for others.
     units : mapping of str to unit, optional
         Units that columns must be converted to; else each keeps its own.
+    errors : "auto" or mapping, optional
+        Measurement errors, which our mixture takes into account: the column of the standard
+        errors for each column of features that has them, ``{"parallax": "parallax_error"}``, and
+        the column of the correlations for pairs, ``{("ra", "dec"): "ra_dec_corr"}``; ``"auto"``
+        looks for columns that are named as catalogues do, or have the UCD ``stat.error;…`` of the
+        feature.  What has no errors counts as exact.
 
     Examples
     --------
@@ -427,6 +383,7 @@ class Features:
     scale: str | Mapping[str, str] = field(default="none", kw_only=True)
     missing: Missing | None = field(default=None, kw_only=True)
     units: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    errors: str | Mapping[Any, str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         given = self.columns.split(",") if isinstance(self.columns, str) else self.columns
@@ -440,6 +397,7 @@ class Features:
                 raise InputError(f"scale {scale!r} is not known; give one of {', '.join(SCALES)}")
         if self.missing is not None:
             _checked_missing(self.missing)
+        object.__setattr__(self, "errors", checked_errors(self.errors))
 
     def scale_of(self, column: str) -> str:
         """Return the scale of a column.
@@ -474,27 +432,69 @@ class Features:
         ------
         InputError
             If the table has no rows, a column is missing, not numeric, constant, wholly
-            masked or infinite somewhere, a unit cannot be converted, or with the policy
-            ``drop`` no row is left.
+            masked or infinite somewhere, a unit cannot be converted, errors cannot be errors
+            (they are negative, say), or with the policy ``drop`` no row is left.
         """
+        return self._fit(table, missing, None)[0]
+
+    def fit_transform(
+        self, table: QTable, *, missing: Missing = "marginalize", rows: np.ndarray | None = None
+    ) -> tuple[FittedFeatures, FeatureMatrix]:
+        """Learn the numbers of the scales from a table and treat that table, reading it once.
+
+        Parameters
+        ----------
+        table : `~astropy.table.QTable`
+            Table of n rows.
+        missing : {"marginalize", "drop", "median"}, optional
+            Policy to use if these features name none.
+        rows : (n,) array of bool, optional
+            Rows to learn the scales from; all if not given.
+
+        Returns
+        -------
+        fitted : FittedFeatures
+            What `fit` gives.
+        matrix : FeatureMatrix
+            What its `FittedFeatures.transform` gives, n rows.
+
+        Raises
+        ------
+        InputError
+            As `fit`.
+
+        Examples
+        --------
+        >>> table = QTable({"x": [1.0, 3.0], "x_error": [0.1, 0.2]})
+        >>> _, matrix = Features("x", scale="minmax", errors="auto").fit_transform(table)
+        >>> matrix.errors
+        array([[0.05], [0.1 ]])
+        """
+        fitted, raw, noise = self._fit(table, missing, rows)
+        return fitted, fitted._scale(raw, noise)
+
+    def _fit(
+        self, table: QTable, missing: Missing, rows: np.ndarray | None
+    ) -> tuple[FittedFeatures, np.ndarray, Noise | None]:
         if len(table) == 0:
             raise InputError("the table has no rows; there is nothing to take features from")
         policy = self.missing or _checked_missing(missing)
-        bases, raw = self._collect(table)
+        bases, values = self._collect(table)
+        # Scales are learned last: where an error is not known, the value is none.
+        plain = FittedFeatures(tuple(bases), policy, find_errors(table, bases, self.errors))
+        measured, (values, noise) = values, _with_errors(table, plain.errors, bases, values)
+        lost = ~np.isnan(measured).all(axis=0) & np.isnan(values).all(axis=0)
+        if lost.any():
+            raise InputError(
+                f"the error of {bases[lost.argmax()].name!r} is not known in any row; leave it out of "
+                "errors, and the values count as exact"
+            )
+        raw = values if rows is None else np.where(rows[:, np.newaxis], values, np.nan)
         if policy == "drop":
-            complete = ~np.isnan(raw).any(axis=1)
-            if complete.sum() < min(2, len(table)):
-                holes = np.isnan(raw).sum(axis=0)
-                worst = ", ".join(f"{bases[j].name} ({holes[j]})" for j in np.argsort(-holes)[:5])
-                raise InputError(
-                    f"{'1 row' if complete.any() else 'no row'} of {len(table)} has all features, so "
-                    f"missing='drop' leaves nothing to learn from; most values are missing in {worst}. Leave "
-                    "these out or use missing='marginalize' or 'median'"
-                )
             # What the method never sees must not shift its scales.
-            raw = np.where(complete[:, np.newaxis], raw, np.nan)
-        fitted = tuple(_fit_scaling(raw[:, j], base) for j, base in enumerate(bases))
-        return FittedFeatures(fitted, policy)
+            raw = np.where(_complete(raw, bases)[:, np.newaxis], raw, np.nan)
+        scalings = tuple(fit_scaling(raw[:, j], base) for j, base in enumerate(bases))
+        return FittedFeatures(scalings, policy, plain.errors), values, noise
 
     def _collect(self, table: QTable) -> tuple[list[Scaling], np.ndarray]:
         bases: list[Scaling] = []
@@ -539,7 +539,8 @@ class Features:
         """
         scale = self.scale if isinstance(self.scale, str) else dict(self.scale)
         units = {name: str(unit) for name, unit in self.units.items()}
-        return {"columns": list(self.columns), "scale": scale, "missing": self.missing, "units": units}
+        plain = {"columns": list(self.columns), "scale": scale, "missing": self.missing, "units": units}
+        return plain | ({} if self.errors is None else {"errors": errors_to_plain(self.errors)})
 
 
 def as_features(features: Features | str | Iterable[str]) -> Features:
@@ -570,11 +571,11 @@ def as_features(features: Features | str | Iterable[str]) -> Features:
 
 
 def _from_plain(plain: Any) -> Features:
-    if not isinstance(plain, dict) or not set(plain) <= {"columns", "scale", "missing", "units"}:
+    if not isinstance(plain, dict) or not set(plain) <= {"columns", "scale", "missing", "units", "errors"}:
         raise TypeError("no features")
     if not isinstance(plain["columns"], list) or not isinstance(plain.get("units", {}), dict):
         raise TypeError("no features")
-    return Features(**plain)
+    return Features(**{**plain, "errors": errors_from_plain(plain.get("errors"))})
 
 
 register_codec("features", Features, Features.to_plain, _from_plain)
