@@ -15,7 +15,15 @@ from astro_cluster.exceptions import InputError
 from astro_cluster.provenance import Step, step
 from astro_cluster.tables import Source, as_qtable, float_values
 
-__all__ = ["UNMATCHED", "cluster_column", "inspect", "probability_columns", "summarize"]
+__all__ = [
+    "UNMATCHED",
+    "cell_texts",
+    "cluster_column",
+    "cluster_labels",
+    "inspect",
+    "probability_columns",
+    "summarize",
+]
 
 UNMATCHED = "unmatched"
 
@@ -87,8 +95,32 @@ def probability_columns(table: QTable, cluster: str) -> list[str]:
     return [name for _, name in sorted(found, key=lambda pair: int(pair[0][1]))]
 
 
-def _labels(table: QTable, cluster: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels as integers and which rows have one."""
+def cluster_labels(table: QTable, cluster: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a clustering as whole numbers, and which rows have one.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        n rows.
+    cluster : str
+        Its column of labels.
+
+    Returns
+    -------
+    tuple of (n,) array of int and (n,) array of bool
+        The labels, 0 where there is none, and where there is one.
+
+    Raises
+    ------
+    InputError
+        If the column holds no cluster numbers, or none at all.
+
+    Examples
+    --------
+    >>> labels, has = cluster_labels(QTable({"cluster": [2, -1]}), "cluster")
+    >>> labels.tolist(), has.tolist()
+    ([2, -1], [True, True])
+    """
     column = table[cluster]
     numeric = getattr(column, "dtype", np.dtype(object)).kind in "fiub" and len(column.shape) == 1
     values = float_values(column) if numeric else np.full(1, 0.5)
@@ -107,12 +139,31 @@ def _types(table: QTable, by: str) -> np.ndarray:
     column = table[by]
     if getattr(column, "shape", (0,))[1:]:
         raise InputError(f"column {by!r} has several values a row; types are one a row")
-    text, mask = _words(column, len(table))
+    text, mask = cell_texts(column, len(table))
     return np.where(mask, UNMATCHED, text).astype(str)
 
 
-def _words(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells as text, and which of them say nothing (masked, empty, None, NaN)."""
+def cell_texts(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells of a column as text, and which of them say nothing.
+
+    Parameters
+    ----------
+    column : object
+        A column with one value a row.
+    n : int
+        Number of its rows.
+
+    Returns
+    -------
+    tuple of (n,) array of object and (n,) array of bool
+        The texts without blanks around them, and where a cell is masked, empty, None or NaN.
+
+    Examples
+    --------
+    >>> texts, nothing = cell_texts(np.array(["QSO ", ""]), 2)
+    >>> texts.tolist(), nothing.tolist()
+    (['QSO', ''], [False, True])
+    """
     mask = np.array(np.broadcast_to(getattr(column, "mask", False), (n,)))
     data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
     if data.dtype.kind == "S":
@@ -175,7 +226,7 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
     names = [require(table, by)[0]] if by is not None else []
-    labels, has = _labels(table, cluster)
+    labels, has = cluster_labels(table, cluster)
     types = _types(table, by)[has] if by is not None else np.full(int(has.sum()), "all")
     labels = labels[has]
     clusters, cluster_of = np.unique(labels, return_inverse=True)
@@ -290,7 +341,7 @@ def inspect(
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
     require(table, label)
-    labels, has = _labels(table, cluster)
+    labels, has = cluster_labels(table, cluster)
     bad, labelled = _is_bad(table, label, value)
     use = has & labelled
     if not bad[use].any():
@@ -345,7 +396,7 @@ def _is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarr
     if getattr(column, "shape", (0,))[1:]:
         raise InputError(f"column {label!r} has several values a row; labels are one a row")
     data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
-    text, nothing = _words(column, len(table))
+    text, nothing = cell_texts(column, len(table))
     if data.dtype.kind in "USO":
         return text == str(value), ~nothing
     if isinstance(value, str):

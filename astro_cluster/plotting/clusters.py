@@ -1,81 +1,32 @@
-"""Figures of clustered tables, in matplotlib.
-
-Every function draws into the axes it is given, or makes a figure of its own without
-touching pyplot's state, and returns the figure.
-"""
+"""Clusters in two features, and on the sky."""
 
 from __future__ import annotations
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from astro_cluster.columns import require
-from astro_cluster.exceptions import InputError
 from astro_cluster.matching import find_position, sky_coord
-from astro_cluster.summary import UNMATCHED, cluster_column
-from astro_cluster.tables import Source, as_qtable, float_values
+from astro_cluster.plotting.parts import (
+    PALETTE,
+    axes_of,
+    axis_label,
+    colour_of,
+    groups_of,
+    marker_size,
+    name_of,
+    one_a_row,
+)
+from astro_cluster.summary import cluster_column
+from astro_cluster.tables import Source, as_qtable
 
-__all__ = ["PALETTE", "plot_clusters", "plot_sky", "plot_types"]
+__all__ = ["plot_clusters", "plot_sky"]
 
-# Okabe & Ito's colours, which also the colour-blind tell apart; then darker ones for more clusters.
-PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800",
-    "#5B2A86", "#7A4B00", "#8C1D40", "#1B6E53", "#555555",
-)  # fmt: skip
-# Types are not clusters, and must not look like them: light colours, after P. Tol's scheme.
-_TYPE_COLOURS = (
-    "#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#44BB99", "#99DDFF", "#BBCC33",
-    "#C3A6D8", "#D2B48C", "#AAAA00", "#8FB8C8", "#E7A3A3",
-)  # fmt: skip
-_NOISE_COLOUR = "#B5B5B5"
 _MOST_PANELS = 12
 _MARKERS = "osD^vP"
-
-
-def _colour(label: int, position: int) -> str:
-    return _NOISE_COLOUR if label < 0 else PALETTE[position % len(PALETTE)]
-
-
-def _groups(table: QTable, cluster: str) -> list[tuple[int, np.ndarray]]:
-    """Return each label with its rows, noise first."""
-    values = _one_a_row(table, cluster)
-    labels = np.unique(values[~np.isnan(values)]).astype(int)
-    if not labels.size:
-        raise InputError(f"column {cluster!r} has no label in any row; cluster the table first")
-    return [(int(label), np.flatnonzero(values == label)) for label in labels]
-
-
-def _one_a_row(table: QTable, name: str) -> np.ndarray:
-    values = float_values(table[name])
-    if values.ndim != 1:
-        raise InputError(f"column {name!r} has {values.shape[1:]} values a row; give one with a number a row")
-    return values
-
-
-def _name(label: int, count: int) -> str:
-    return f"{'noise' if label < 0 else f'cluster {label}'} ({count:,})"
-
-
-def _axis_label(table: QTable, name: str) -> str:
-    unit = getattr(table[name], "unit", None)
-    shown = u.Unit(unit).to_string("latex_inline") if unit not in (None, "", u.dimensionless_unscaled) else ""
-    return f"{name} [{shown}]" if shown else name
-
-
-def _size(n: int) -> float:
-    """Return the area of a marker: small enough for many points, large enough for few."""
-    return float(np.clip(3e4 / max(n, 1), 2.0, 28.0))
-
-
-def _axes(ax: Axes | None, size: tuple[float, float], projection: str | None = None) -> tuple[Figure, Axes]:
-    if ax is not None:
-        return ax.get_figure(root=True), ax  # type: ignore[return-value]
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.add_subplot(projection=projection)
 
 
 def _scatter(
@@ -83,14 +34,14 @@ def _scatter(
 ) -> None:
     """Draw the rows in an order that favours no group, and a legend in the groups' order."""
     known = [label for label, _ in groups if label >= 0]
-    size = _size(sum(len(rows) for _, rows in groups))
+    size = marker_size(sum(len(rows) for _, rows in groups))
     handles, by_marker = [], {}
     for label, rows in groups:
         position = known.index(label) if label >= 0 else 0
-        colour, marker = _colour(label, position), _MARKERS[position // len(PALETTE) % len(_MARKERS)]
+        colour, marker = colour_of(label, position), _MARKERS[position // len(PALETTE) % len(_MARKERS)]
         # Noise has a layer of its own, below the others.
         by_marker.setdefault((label >= 0, marker), []).append((rows, colour))
-        name = _name(label, len(rows))
+        name = name_of(label, len(rows))
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name))
     for (_, marker), parts in sorted(by_marker.items()):
         rows = np.concatenate([rows for rows, _ in parts])
@@ -167,6 +118,7 @@ def plot_clusters(
 
     Examples
     --------
+    >>> from astropy.table import QTable
     >>> t = QTable({"cluster": [0, 1], "x": [1.0, 2.0], "y": [3.0, 4.0]})
     >>> figure = plot_clusters(t, "x", "y")
     >>> figure.axes[0].get_xlabel()
@@ -176,11 +128,11 @@ def plot_clusters(
     cluster = cluster_column(table, cluster)
     require(table, [x, y])
     inside = ax is not None
-    figure, ax = _axes(ax, (7.6, 5.2))
-    values = [_one_a_row(table, name) for name in (x, y)]
-    _scatter(ax, *values, _groups(table, cluster), inside=inside)
+    figure, ax = axes_of(ax, (7.6, 5.2))
+    values = [one_a_row(table, name) for name in (x, y)]
+    _scatter(ax, *values, groups_of(table, cluster), inside=inside)
     for axis, name, numbers in zip("xy", (x, y), values, strict=True):
-        ax.set(**{f"{axis}label": _axis_label(table, name)})
+        ax.set(**{f"{axis}label": axis_label(table, name)})
         asked = xscale if axis == "x" else yscale
         ax.set(**{f"{axis}scale": asked or _scale_of(table[name], numbers)})
     if getattr(table[y], "unit", None) == u.mag:
@@ -226,6 +178,7 @@ def plot_sky(
 
     Examples
     --------
+    >>> from astropy.table import QTable
     >>> t = QTable({"cluster": [0, 1], "ra": [10.0, 200.0] * u.deg, "dec": [0.0, 5.0] * u.deg})
     >>> plot_sky(t).axes[1].get_title()
     'cluster 1 (1)'
@@ -237,9 +190,9 @@ def plot_sky(
     longitude = -galactic.l.wrap_at(180 * u.deg).to_value(u.rad)  # as seen from inside: l grows leftwards
     longitude = np.where(valid, longitude, np.nan)
     latitude = np.where(valid, galactic.b.to_value(u.rad), np.nan)
-    groups = _groups(table, cluster)
+    groups = groups_of(table, cluster)
     if ax is not None or not panels or len(groups) == 1:
-        figure, ax = _axes(ax, (10.0, 4.8), "mollweide")
+        figure, ax = axes_of(ax, (10.0, 4.8), "mollweide")
         _scatter(ax, longitude, latitude, groups)
         _galactic_grid(ax, step=30)
         ax.set(xlabel="Galactic longitude l", ylabel="Galactic latitude b")
@@ -250,16 +203,16 @@ def plot_sky(
     n_columns = 2 if len(groups) in (2, 4) else min(3, len(groups))
     n_rows = -(-len(groups) // n_columns)
     figure = Figure(figsize=(4.3 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
-    size = _size(len(table))
+    size = marker_size(len(table))
     known = [label for label, _ in groups if label >= 0]
     for number, (label, rows) in enumerate(groups, start=1):
         panel = figure.add_subplot(n_rows, n_columns, number, projection="mollweide")
         panel.scatter(longitude, latitude, s=size, color="#DCDCDC", linewidths=0, rasterized=True)
-        colour = _colour(label, known.index(label) if label >= 0 else 0)
+        colour = colour_of(label, known.index(label) if label >= 0 else 0)
         panel.scatter(
             longitude[rows], latitude[rows], s=size, color=colour, alpha=0.8, linewidths=0, rasterized=True
         )
-        panel.set_title(_name(label, len(rows)), fontsize=10)
+        panel.set_title(name_of(label, len(rows)), fontsize=10)
         _galactic_grid(panel, step=60)
     figure.supxlabel("Galactic longitude l, latitude b", fontsize=10)
     return figure
@@ -274,96 +227,3 @@ def _galactic_grid(ax: Axes, *, step: int) -> None:
         label.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6})
         label.set_zorder(5)
     ax.grid(alpha=0.35, linewidth=0.6)
-
-
-def plot_types(
-    summary: Source,
-    *,
-    by: str | None = None,
-    top: int = 10,
-    unmatched: bool = True,
-    ax: Axes | None = None,
-) -> Figure:
-    """Draw which types the clusters are made of.
-
-    Parameters
-    ----------
-    summary : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
-        Result of `summarize` with ``by``.
-    by : str, optional
-        Column of the types; the second column if not given.
-    top : int, optional
-        How many of the commonest types get a colour; the others are put together.
-    unmatched : bool, optional
-        Show the rows without a type; if not, the shares are of those with one.
-    ax : `~matplotlib.axes.Axes`, optional
-        Where to draw.
-
-    Returns
-    -------
-    `~matplotlib.figure.Figure`
-        A bar a cluster, its length the cluster's size in words, its parts the types' shares.
-
-    Raises
-    ------
-    InputError
-        If the table is no summary by type.
-
-    Examples
-    --------
-    >>> import astro_cluster as ac
-    >>> t = QTable({"cluster": [0, 0, 1], "main_type": ["QSO", "Star", "Star"]})
-    >>> figure = plot_types(ac.summarize(t, by="main_type"))
-    >>> figure.axes[0].get_xlabel()
-    'share of the cluster'
-    """
-    summary = as_qtable(summary)
-    if top < 0:
-        raise InputError(f"top={top} types cannot be shown; give 0 or more")
-    if len(summary.colnames) < 2:
-        raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
-    by = by or summary.colnames[1]
-    if not {"cluster", "count", "fraction_of_cluster"} <= set(summary.colnames):
-        raise InputError("the table is no summary by type: make it with summarize(table, by=…)")
-    require(summary, by)
-    if not unmatched:
-        summary = summary[np.asarray(summary[by]) != UNMATCHED]
-    clusters = np.unique(np.asarray(summary["cluster"]))
-    types = _by_frequency(summary, by)
-    shown = [t for t in types if t != UNMATCHED][: min(top, len(_TYPE_COLOURS))]
-    matrix = np.zeros((len(clusters), len(shown) + 2))
-    names = [*shown, "other types", UNMATCHED]
-    for row_cluster, kind, count in zip(summary["cluster"], summary[by], summary["count"], strict=True):
-        column = names.index(kind) if kind in names else len(shown)
-        matrix[np.searchsorted(clusters, row_cluster), column] += count
-    sizes = matrix.sum(axis=1)
-    figure, ax = _axes(ax, (9.0, 1.4 + 0.5 * len(clusters)))
-    left = np.zeros(len(clusters))
-    colours = [*_TYPE_COLOURS[: len(shown)], "#B0B0B0", "#E4E4E4"]
-    for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        if not matrix[:, column].any():
-            continue
-        share = matrix[:, column] / sizes
-        ax.barh(np.arange(len(clusters)), share, left=left, color=colour, edgecolor="white", label=name)
-        for position in np.flatnonzero(share > 0.06):
-            text = f"{share[position]:.0%}"
-            ax.text(
-                left[position] + share[position] / 2, position, text, ha="center", va="center",
-                fontsize=8,
-            )  # fmt: skip
-        left += share
-    ticks = [_name(int(c), int(size)) for c, size in zip(clusters, sizes, strict=True)]
-    ax.set_yticks(np.arange(len(clusters)), ticks)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="share of the cluster")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(title=by, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    return figure
-
-
-def _by_frequency(summary: QTable, by: str) -> list[str]:
-    """Return the types, the commonest first."""
-    types, index = np.unique(np.asarray(summary[by]).astype(str), return_inverse=True)
-    totals = np.bincount(index, weights=np.asarray(summary["count"]))
-    return types[np.argsort(-totals, kind="stable")].tolist()

@@ -1,0 +1,24 @@
+"""Figures of clustered tables, in matplotlib.
+
+Every function draws into the axes it is given, or makes a figure of its own without
+touching pyplot's state.
+"""
+
+from __future__ import annotations
+
+from astro_cluster.plotting.choice import plot_choice
+from astro_cluster.plotting.clusters import plot_clusters, plot_sky
+from astro_cluster.plotting.composition import plot_types
+from astro_cluster.plotting.parts import PALETTE
+from astro_cluster.plotting.reliability import plot_reliability
+from astro_cluster.plotting.runs import plot_alluvial
+
+__all__ = [
+    "PALETTE",
+    "plot_alluvial",
+    "plot_choice",
+    "plot_clusters",
+    "plot_reliability",
+    "plot_sky",
+    "plot_types",
+]
