@@ -41,6 +41,20 @@ class Run:
         """Last mean log-likelihood."""
         return self.bounds[-1] if self.bounds else float("-inf")
 
+    @property
+    def gain(self) -> float:
+        """What the last step added to the mean log-likelihood; infinite if there were not two."""
+        return self.bounds[-1] - self.bounds[-2] if len(self.bounds) > 1 else float("inf")
+
+    def copy(self) -> Run:
+        """Return it as it stands; EM changes a run in place.
+
+        Returns
+        -------
+        Run
+        """
+        return Run(self.parameters, self.number, list(self.bounds), self.converged, list(self.events))
+
 
 OnStep = Callable[[int, Sequence[Run]], None]
 
@@ -62,7 +76,7 @@ def run(
     data : Dataset
         All rows.
     starts : sequence of Run
-        Where to start; they are carried on.
+        Where to start; they are carried on, but for those that have converged.
     max_iter : int
         Most steps of each.
     tol : float
@@ -75,7 +89,9 @@ def run(
         Called after each step with its number (from 1) and the mixtures.  What it raises
         ends the iteration.
     """
-    active = list(starts)
+    active = [one for one in starts if not one.converged]
+    if not active:
+        return
     for step in range(1, max_iter + 1):
         found = data.expect([one.parameters for one in active])
         going_on = []
@@ -86,10 +102,9 @@ def run(
             if guard is not None:
                 fitted, events = guard.look_after(fitted, moments, one.parameters, len(one.events))
                 disturbed = bool(events)
-                one.events += [f"step {step}: {event}" for event in events]
+                one.events += [f"step {len(one.bounds)}: {event}" for event in events]
             one.parameters = fitted
-            gain = abs(one.bounds[-1] - one.bounds[-2]) if step > 1 else float("inf")
-            if gain < tol and not disturbed:
+            if abs(one.gain) < tol and not disturbed:
                 one.converged = True
             else:
                 going_on.append(one)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from astro_cluster.mixture.parameters import Moments, Parameters
 from astro_cluster.mixture.reference import NumpyEngine
@@ -20,7 +21,13 @@ EngineName = Literal["auto", "numba", "numpy", "torch"]
 ENGINES: tuple[EngineName, ...] = ("auto", "numba", "numpy", "torch")
 
 
-def one_blas_thread() -> threadpool_limits:
+@cache
+def _thread_pools() -> ThreadpoolController:
+    # To find the libraries takes milliseconds, as long as a step of EM.
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
     """Keep BLAS to one thread: for matrices of this size more of them only wait for each other.
 
     It also makes the last digits independent of the number of cores.
@@ -29,7 +36,7 @@ def one_blas_thread() -> threadpool_limits:
     -------
     context manager
     """
-    return threadpool_limits(limits=1, user_api="blas")
+    return _thread_pools().limit(limits=1, user_api="blas")
 
 
 @cache
@@ -123,35 +130,40 @@ class Dataset:
         """
         if not models:
             return []
-        with one_blas_thread():
-            if self.source is None:
-                return self.engine.expect(self._prepared, models)
-            total: list[Moments] | None = None
-            for rows in self.source.chunks():
-                part = self.engine.expect(self.engine.prepare(rows), models)
-                total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+        if self.source is None:
+            return self.engine.expect(self._prepared, models)
+        total: list[Moments] | None = None
+        for rows in self.source.chunks():
+            part = self.engine.expect(self.engine.prepare(rows), models)
+            total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
         if total is None:
             raise ValueError("there are no rows: all chunks are empty")
         return total
 
-    def log_joint(self, parameters: Parameters) -> np.ndarray:
-        """Return log(weight × density of the observed values), (n, k).
+    def log_joint(
+        self, parameters: Parameters, reduce: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Return log(weight × density of the observed values), or what is made of it, by row.
 
         Parameters
         ----------
         parameters : Parameters
             k components.
+        reduce : callable, optional
+            Makes of some rows' (n, k) array what is wanted of them, so that of rows read in
+            chunks no more than that is kept.
 
         Returns
         -------
-        (n, k) array
+        (n, k) array, or what ``reduce`` makes of it
         """
+        keep = reduce if reduce is not None else np.asarray
         with one_blas_thread():
             if self.source is None:
-                return self.engine.log_joint(self._prepared, parameters)
+                return keep(self.engine.log_joint(self._prepared, parameters))
             return np.concatenate(
                 [
-                    self.engine.log_joint(self.engine.prepare(rows), parameters)
+                    keep(self.engine.log_joint(self.engine.prepare(rows), parameters))
                     for rows in self.source.chunks()
                 ]
             )

@@ -188,6 +188,7 @@ class GaussianMixture(FittedMixture):
         errors: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         on_step: OnStep | None = None,
+        start: Run | None = None,
     ) -> GaussianMixture:
         """Fit the mixture by EM.
 
@@ -204,6 +205,10 @@ class GaussianMixture(FittedMixture):
         on_step : callable, optional
             Called after each step with its number and all runs; what it raises ends the fit
             and leaves the estimator as it was.
+        start : Run, optional
+            A run to go on with, such as ``on_step`` was given (a copy of it, since EM changes its
+            runs): the only start.  It ends where it would have ended without the interruption;
+            ``max_iter`` is how many steps may follow.
 
         Returns
         -------
@@ -214,10 +219,10 @@ class GaussianMixture(FittedMixture):
         ------
         ValueError
             If there are fewer distinct rows than components, infinite values, a feature
-            without any value, errors or weights that make no sense, or covariances that
-            cannot be inverted.
+            without any value, errors or weights that make no sense, covariances that
+            cannot be inverted, or the start is of another shape.
         """
-        self._fit(X, errors, sample_weight, on_step)
+        self._fit(X, errors, sample_weight, on_step, start)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -229,6 +234,7 @@ class GaussianMixture(FittedMixture):
         errors: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         on_step: OnStep | None = None,
+        start: Run | None = None,
     ) -> np.ndarray:
         """Fit the mixture and return the likeliest component of each row.
 
@@ -242,7 +248,7 @@ class GaussianMixture(FittedMixture):
             Standard errors, or covariance matrices of the errors, of the rows.
         sample_weight : (n,) array, optional
             How often each row counts; not negative.
-        on_step : callable, optional
+        on_step, start : optional
             As for `fit`.
 
         Returns
@@ -254,11 +260,9 @@ class GaussianMixture(FittedMixture):
         ValueError
             As `fit`.
         """
-        material = self._fit(X, errors, sample_weight, on_step)
-        if material.survey.n_rows == (len(material.rows) if isinstance(material.rows, Rows) else -1):
-            same = sample_weight is None or len(np.asarray(sample_weight)) == material.survey.n_rows
-            if same:
-                return material.data.log_joint(self._parameters()).argmax(axis=1)
+        material = self._fit(X, errors, sample_weight, on_step, start)
+        if material.whole:  # prepared already
+            return material.data.log_joint(self._parameters()).argmax(axis=1)
         return self.predict(X, errors=errors)
 
     def _settings(self) -> Settings:
@@ -272,7 +276,9 @@ class GaussianMixture(FittedMixture):
             self.verbose,
         )
 
-    def _fit(self, X: Any, errors: Any, sample_weight: Any, on_step: OnStep | None) -> Material:
+    def _fit(
+        self, X: Any, errors: Any, sample_weight: Any, on_step: OnStep | None, going_on: Run | None
+    ) -> Material:
         before = getattr(self, "n_features_in_", None)
         continued = self.warm_start and hasattr(self, "converged_")
         rows = self._as_rows(X, errors, sample_weight, reset=True)
@@ -283,9 +289,13 @@ class GaussianMixture(FittedMixture):
             )
         if continued and before != self.n_features_in_:
             raise ValueError(f"the last fit had {before} features; a warm start needs as many")
+        if going_on is not None:
+            self._check_start(going_on.parameters)
         material = gather(rows, self._make_engine())
         random_state = check_random_state(self.random_state)
-        starts = self._given_starts(material, random_state, continued=continued)
+        starts = None
+        if going_on is None:
+            starts = self._given_starts(material, random_state, continued=continued)
         with one_blas_thread():
             best = fit_all(
                 material,
@@ -294,6 +304,7 @@ class GaussianMixture(FittedMixture):
                 random_state,
                 starts=starts,
                 on_step=on_step,
+                going_on=going_on,
             )[0]
         self._take(best)
         return material
@@ -316,6 +327,18 @@ class GaussianMixture(FittedMixture):
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    def _check_start(self, start: Parameters) -> None:
+        """Make sure that a start goes together with the parameters and the rows."""
+        wanted = (self.n_components, self.n_features_in_, self.covariance_type)
+        if (found := (*start.means.shape, start.covariance_type)) != wanted:
+            raise ValueError(
+                "the start has {} components, {} features and {} covariances, and {}, {} and {} are asked "
+                "for".format(*found, *wanted)
+            )
+        given = ("weights_init", "means_init", "precisions_init")
+        if named := [name for name in given if getattr(self, name) is not None]:
+            raise ValueError(f"{', '.join(named)} and a start say where to start; give one of them")
 
     def _given_starts(
         self, material: Material, random_state: np.random.RandomState, *, continued: bool
@@ -445,7 +468,8 @@ class GaussianMixture(FittedMixture):
         rows = self._as_rows(X, errors, sample_weight, reset=False)
         if isinstance(rows, Rows):
             check_rows(rows)
-        return Dataset(rows, self._make_engine()).expect([self._parameters()])[0]
+        with one_blas_thread():
+            return Dataset(rows, self._make_engine()).expect([self._parameters()])[0]
 
     def update(self, moments: Moments) -> float:
         """Make the M step from the sums of all rows.

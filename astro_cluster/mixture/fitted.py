@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,12 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.covariances_, self.covariance_type)  # type: ignore[arg-type]
 
-    def _log_joint(self, X: Any, errors: Any = None) -> np.ndarray:
+    def _log_joint(self, X: Any, errors: Any, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         check_is_fitted(self)
         rows = self._as_rows(X, errors, reset=False)
         if isinstance(rows, Rows):
             check_rows(rows)
-        return Dataset(rows, self._make_engine()).log_joint(self._parameters())
+        return Dataset(rows, self._make_engine()).log_joint(self._parameters(), reduce)
 
     def predict(self, X: ArrayLike | RowSource, *, errors: ArrayLike | None = None) -> np.ndarray:
         """Return the likeliest component of each row.
@@ -105,7 +106,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         (n,) array of int
         """
-        return self._log_joint(X, errors).argmax(axis=1)
+        return self._log_joint(X, errors, partial(np.argmax, axis=1))
 
     def predict_proba(self, X: ArrayLike | RowSource, *, errors: ArrayLike | None = None) -> np.ndarray:
         """Return the probability of each component given what is observed.
@@ -121,7 +122,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         (n, k) array
         """
-        return softmax(self._log_joint(X, errors), axis=1)
+        return self._log_joint(X, errors, partial(softmax, axis=1))
 
     def score_samples(self, X: ArrayLike | RowSource, *, errors: ArrayLike | None = None) -> np.ndarray:
         """Return the log density of what is observed in each row.
@@ -138,7 +139,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         (n,) array
             0 for a row with nothing observed.
         """
-        return logsumexp(self._log_joint(X, errors), axis=1)
+        return self._log_joint(X, errors, partial(logsumexp, axis=1))
 
     def score(
         self,

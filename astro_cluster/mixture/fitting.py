@@ -16,7 +16,7 @@ from astro_cluster.mixture.sources import CheckedSource
 from astro_cluster.mixture.start import SAMPLE_ROWS, short_runs, start
 from astro_cluster.mixture.survey import Survey, check_rows, sample
 
-__all__ = ["Material", "Settings", "fit_all", "gather"]
+__all__ = ["Material", "Settings", "best_of", "fit_all", "gather"]
 
 _ROWS_TO_COUNT = 100_000  # of more rows some are surely distinct
 
@@ -48,12 +48,15 @@ class Material:
         They, prepared for passes.
     noisy : bool
         Whether they have measurement errors.
+    whole : bool
+        Whether they are in memory and all that was given: rows of weight 0 are left out.
     """
 
     rows: Rows | RowSource
     survey: Survey
     data: Dataset
     noisy: bool
+    whole: bool
 
     def guard(self, reg_covar: float) -> Guard:
         """Return what looks after degenerate components of such data."""
@@ -91,11 +94,13 @@ def gather(rows: Rows | RowSource, engine: Engine) -> Material:
     ValueError
         If values, errors or weights make no sense, or a column has no value at all.
     """
+    whole = isinstance(rows, Rows)
     if isinstance(rows, Rows):
         check_rows(rows)
         survey = Survey.of(rows)
         survey.check()
         if rows.weights is not None and (rows.weights == 0).any():
+            whole = False
             rows = rows.take(rows.weights > 0)  # what does not count must not be a start either
             survey = Survey.of(rows)
     else:
@@ -103,7 +108,7 @@ def gather(rows: Rows | RowSource, engine: Engine) -> Material:
         survey = checked.check()
         rows = checked
     first = rows if isinstance(rows, Rows) else next(iter(rows.chunks()))
-    return Material(rows, survey, Dataset(rows, engine), first.noise is not None)
+    return Material(rows, survey, Dataset(rows, engine), first.noise is not None, whole)
 
 
 def _count_distinct(rows: Rows, wanted: int) -> int:
@@ -154,6 +159,7 @@ def fit_all(
     *,
     starts: list[list[Parameters]] | None = None,
     on_step: OnStep | None = None,
+    going_on: Run | None = None,
 ) -> list[Run]:
     """Fit mixtures of several sizes; all of them and all starts share each pass over the rows.
 
@@ -171,20 +177,26 @@ def fit_all(
         Where to start, for each size; else they are looked for.
     on_step : callable, optional
         Called after each step with its number and all runs.
+    going_on : Run, optional
+        A run to go on with, in place of any other start, for a single size.
 
     Returns
     -------
     list of Run
         For each size the run of the greatest likelihood.
     """
-    found = _starts(material, sizes, settings, random_state) if starts is None else starts
-    runs = [[Run(parameters, number) for number, parameters in enumerate(group)] for group in found]
+    if going_on is not None:
+        runs = [[_resumed(going_on, settings.tol)]]
+    else:
+        found = _starts(material, sizes, settings, random_state) if starts is None else starts
+        runs = [[Run(parameters, number) for number, parameters in enumerate(group)] for group in found]
     together = [one for group in runs for one in group]
+    before = len(going_on.bounds) if going_on is not None else 0
 
     def report(step: int, active: Sequence[Run]) -> None:
         if settings.verbose > 1:
             for one in active:
-                if len(one.bounds) == step:
+                if len(one.bounds) == before + step:
                     print(f"start {one.number + 1}, step {step}: mean log-likelihood {one.bound:.6f}")
         if on_step is not None:
             on_step(step, active)
@@ -203,10 +215,33 @@ def fit_all(
             steps, k = len(one.bounds), len(one.parameters.weights)
             size = f", {k} components" if len(sizes) > 1 else ""
             print(f"start {one.number + 1}{size}: {steps} steps, mean log-likelihood {one.bound:.6f}")
-    return [_best(group) for group in runs]
+    return [best_of(group) for group in runs]
 
 
-def _best(runs: Sequence[Run]) -> Run:
+def _resumed(run: Run, tol: float) -> Run:
+    """Return a run as it was when it stopped; by a smaller ``tol`` it is not at its end yet."""
+    again = run.copy()
+    again.number, again.converged = 0, run.converged and abs(run.gain) < tol
+    return again
+
+
+def best_of(runs: Sequence[Run]) -> Run:
+    """Return the run of the greatest likelihood.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of mixtures of one size.
+
+    Returns
+    -------
+    Run
+
+    Examples
+    --------
+    >>> best_of([Run(None, 0, [1.0]), Run(None, 1, [2.0]), Run(None, 2, [2.0])]).number
+    1
+    """
     best = runs[0]
     for one in runs[1:]:
         # Starts that end in the same optimum differ by rounding only: the first one counts.
