@@ -7,25 +7,39 @@ behind the table, which other programs pass over.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import Column, MaskedColumn, QTable
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.masked import Masked
 
-from astro_cluster.columns import with_info
+from astro_cluster.columns import require, with_info
 from astro_cluster.exceptions import InputError
-from astro_cluster.mixins import as_text, join_mixins, restore_unit, split_mixins, with_legal_unit
+from astro_cluster.mixins import (
+    as_text,
+    join_mixins,
+    mixin_parts,
+    restore_unit,
+    split_mixins,
+    with_legal_unit,
+)
 
-__all__ = ["read_fits", "write_fits"]
+__all__ = ["ChunkedFits", "read_fits", "write_fits"]
 
 _RECORD_HDU = "ASTRO_CLUSTER"
 _TABLE_HDU = "TABLE"
+# What a header says of one column.
+_KEYWORDS = ("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDISP", "TDIM", "TUCD", "TCOMM")
+_BLOCK = 2880
 # The smallest FITS integers with room for a null beside all values of the given type.
 _WITH_ROOM = {"b1": "i2", "i1": "i2", "u1": "i2", "u2": "i4", "u4": "i8"}
 
@@ -63,23 +77,58 @@ def _truncation_as_error(path: str | os.PathLike[str]) -> Iterator[None]:
         raise InputError(f"{path} cannot be read as fits: it is cut short ({warning})") from warning
 
 
-def _read_hdu(
-    path: str | os.PathLike[str], hdu: int | str | None
-) -> tuple[QTable, fits.BinTableHDU, dict[str, Any]]:
-    """Return a table, its HDU, and what `write_fits` put beside it."""
+def _take_stored_nulls(hdu: fits.BinTableHDU) -> dict[str, int]:
+    """Take the nulls of scaled columns out of a header, and return them.
+
+    TNULL is a number as it stands in the file; astropy looks for it among the scaled ones.
+    """
+    nulls: dict[str, int] = {}
+    for column in hdu.columns:
+        factor, zero = column.bscale or 1, column.bzero or 0
+        # In unsigned columns astropy writes the number that is meant, not the one that is stored.
+        unsigned = factor == 1 and zero == 2 ** (8 * column.dtype.itemsize - 1)
+        if column.null is None or (factor, zero) == (1, 0) or (unsigned and column.null >= 0):
+            continue
+        nulls[column.name] = column.null
+        column.null = None
+    return nulls
+
+
+def _qtable_of(hdu: fits.BinTableHDU) -> QTable:
+    nulls = _take_stored_nulls(hdu) if isinstance(hdu, fits.BinTableHDU) else {}
+    table = QTable.read(hdu, character_as_bytes=True)
+    for name in set(nulls) & set(table.colnames):
+        hidden = np.asarray(hdu.data).view(np.ndarray)[name] == nulls[name]
+        if hidden.any():
+            column = table[name]
+            masked = Masked if isinstance(column, u.Quantity) else MaskedColumn
+            table.replace_column(name, with_info(masked(column, mask=hidden), column))
+    return _decoded(_native(table))
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings(), _truncation_as_error(path):
         # Names such as 'TTau*' are against a recommendation only.
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         warnings.filterwarnings("error", message="File may have been truncated")
         with fits.open(path, memmap=False) as hdus:
-            tables = [i for i, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))]
-            if not tables:
-                names = ", ".join(h.name or "?" for h in hdus)
-                raise InputError(f"{path} holds no table: its HDUs are {names}")
-            chosen = hdus[tables[0] if hdu is None else hdu]
-            table = _decoded(_native(QTable.read(chosen, character_as_bytes=True)))
-            ours = _RECORD_HDU in hdus and chosen.name == _TABLE_HDU
-            return table, chosen, json.loads(bytes(hdus[_RECORD_HDU].data)) if ours else {}
+            yield hdus
+
+
+def _chosen(
+    hdus: fits.HDUList, path: str | os.PathLike[str], hdu: int | str | None
+) -> tuple[fits.BinTableHDU, dict[str, Any]]:
+    """Return the HDU of a table, and what `write_fits` put beside it."""
+    tables = [i for i, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))]
+    if not tables:
+        names = ", ".join(h.name or "?" for h in hdus)
+        raise InputError(
+            f"{path} holds no table: its HDUs are {names}. If it should have one, it is cut short"
+        )
+    chosen = hdus[tables[0] if hdu is None else hdu]
+    ours = _RECORD_HDU in hdus and chosen.name == _TABLE_HDU
+    return chosen, json.loads(bytes(hdus[_RECORD_HDU].data)) if ours else {}
 
 
 def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> tuple[QTable, dict[str, str]]:
@@ -112,15 +161,21 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
     >>> table["id"].tolist(), texts
     ([1, 2], {'note': 'simulated'})
     """
-    table, chosen, kept = _read_hdu(path, hdu)
-    header = chosen.header
-    for i, name in enumerate(chosen.columns.names, start=1):
+    with _opened(path) as hdus:
+        chosen, kept = _chosen(hdus, path, hdu)
+        return _described(_qtable_of(chosen), chosen, kept), kept.get("texts", {})
+
+
+def _described(table: QTable, hdu: fits.BinTableHDU, kept: dict[str, Any]) -> QTable:
+    """Return the table with what is known of its columns beyond their numbers, mixins joined."""
+    header = hdu.header
+    for i, name in enumerate(hdu.columns.names, start=1):
         if name in table.colnames and (ucd := header.get(f"TUCD{i}")):  # as TOPCAT writes it
             table[name].info.meta = {**(table[name].info.meta or {}), "ucd": ucd}
         if name in table.colnames and (text := header.get(f"TCOMM{i}")):
             table[name].info.description = table[name].info.description or text
     if not kept:
-        return table, {}
+        return table
     table.meta.clear()
     for name in set(kept["columns"]) & set(table.colnames):
         described = kept["columns"][name]
@@ -132,7 +187,165 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
         table.replace_column(name, restore_unit(table[name], described["unit"]))
         table[name].info.description = described["description"]
         table[name].info.meta = described["meta"]
-    return (join_mixins(table, kept["layout"]) if kept["layout"] else table), kept["texts"]
+    return join_mixins(table, kept["layout"]) if kept["layout"] else table
+
+
+class ChunkedFits:
+    """One table of a FITS file, read a chunk of rows at a time.
+
+    Parameters
+    ----------
+    path : str or path
+        What to read; .fits.gz too.
+    hdu : int or str, optional
+        Which HDU; the first table if not given.
+
+    Attributes
+    ----------
+    path : path
+        The file.
+    n_rows : int
+        Number of rows.
+    texts : dict of str to str
+        What `write_fits` was given; empty for other people's files.
+
+    Raises
+    ------
+    InputError
+        If the file holds no binary table or is cut short.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "one.fits"
+    >>> write_fits(QTable({"id": [1, 2, 3], "x": [0.1, 0.2, 0.3]}), path)
+    >>> file = ChunkedFits(path)
+    >>> [table["id"].tolist() for table in file.tables(["id"], chunk_rows=2)]
+    [[1, 2], [3]]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, hdu: int | str | None = None) -> None:
+        self.path = Path(path)
+        with _opened(path) as hdus:
+            chosen, self._kept = _chosen(hdus, path, hdu)
+            if not isinstance(chosen, fits.BinTableHDU):
+                raise InputError(
+                    f"HDU {chosen.name or hdu!r} of {path} is no binary table, which alone can be read in "
+                    "chunks; write it as one first: ac.write(ac.read(…), 'new.fits')"
+                )
+            self._header, self._names = chosen.header.copy(), list(chosen.columns.names)
+            self._formats = [str(form) for form in chosen.columns.formats]
+            self._dtype = chosen.columns.dtype.newbyteorder(">")
+            self._offset = chosen.fileinfo()["datLoc"]
+        self.n_rows = int(self._header["NAXIS2"])
+        self.texts: dict[str, str] = self._kept.get("texts", {})
+        mixins = mixin_parts(self._kept.get("layout", ""))
+        hidden = {part for parts in mixins.values() for part in parts}
+        self._parts = {name: [name] for name in self._names if name not in hidden} | mixins
+
+    @property
+    def colnames(self) -> list[str]:
+        """Names of the columns that `read_fits` gives, SkyCoord and Time whole, in any order."""
+        return list(self._parts)
+
+    def head(self) -> QTable:
+        """Return a table without rows that has all columns.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            A column of varying length, which is not read, stands there as one of Python objects.
+        """
+        unread = [name for i, name in enumerate(self._names) if self._varies(i)]
+        read = [name for name in self._names if name not in unread]
+        head = self._table(
+            np.empty(0, self._dtype), [n for n in self._parts if n in read] if unread else None
+        )
+        for name in unread:
+            head[name] = Column([], dtype=object)
+        return head
+
+    def tables(self, names: Sequence[str] | None = None, *, chunk_rows: int) -> Iterator[QTable]:
+        """Yield the rows.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Columns to take; all if not given.
+        chunk_rows : int
+            Rows of a chunk.
+
+        Yields
+        ------
+        `~astropy.table.QTable`
+            As `read_fits` gives it, at most ``chunk_rows`` rows.
+
+        Raises
+        ------
+        InputError
+            If the file is cut short, or a column is missing or of varying length.
+        """
+        with self._file() as file:
+            file.seek(self._offset)
+            for start in range(0, self.n_rows, chunk_rows):
+                n = min(chunk_rows, self.n_rows - start)
+                data = file.read(n * self._dtype.itemsize)
+                if len(data) < n * self._dtype.itemsize:
+                    raise InputError(f"{self.path} cannot be read as fits: it is cut short")
+                yield self._table(np.frombuffer(data, self._dtype), names)
+
+    def _file(self) -> IO[bytes]:
+        with self.path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        return gzip.open(self.path, "rb") if zipped else self.path.open("rb")
+
+    def _table(self, rows: np.ndarray, names: Sequence[str] | None) -> QTable:
+        """Return rows as they stand in the file as a table.
+
+        A FITS table of the wanted columns is put together in memory and read by astropy, which knows
+        about scales, nulls, logicals and text.
+        """
+        index = range(len(self._names)) if names is None else self._places(names)
+        for i in index:
+            if self._varies(i):
+                raise InputError(
+                    f"column {self._names[i]!r} of {self.path} has rows of varying length, which cannot be "
+                    "read in chunks; leave it out, or make a file without it"
+                )
+        fields = [self._dtype.names[i] for i in index]
+        packed = np.empty(len(rows), [(field, self._dtype[field]) for field in fields])
+        for field in fields:
+            packed[field] = rows[field]
+        header = self._header.copy() if names is None else self._header_of(index)
+        header["NAXIS1"], header["NAXIS2"], header["PCOUNT"] = packed.dtype.itemsize, len(rows), 0
+        data = packed.tobytes()
+        padding = b"\0" * (-len(data) % _BLOCK)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            warnings.simplefilter("ignore", u.UnitsWarning)
+            raw = header.tostring().encode("ascii") + data + padding
+            hdu = fits.BinTableHDU.fromstring(raw, uint=True)
+            table = _described(_qtable_of(hdu), hdu, self._kept)
+        # Not table[names], whose groups and table hold each other in memory until they are collected.
+        return table if names is None else QTable([table[name] for name in names], names=names, copy=False)
+
+    def _varies(self, i: int) -> bool:
+        return any(letter in self._formats[i] for letter in "PQ")
+
+    def _places(self, names: Sequence[str]) -> list[int]:
+        """Return which columns of the file columns of the table are made of."""
+        require(QTable(names=list(self._parts)), names)
+        wanted = {part for name in names for part in self._parts[name]}
+        return [i for i, name in enumerate(self._names) if name in wanted]
+
+    def _header_of(self, index: Sequence[int]) -> fits.Header:
+        """Return a header that has some of the columns and nothing else."""
+        header = fits.Header(self._header.cards[:8])
+        header["TFIELDS"] = len(index)
+        for new, old in enumerate(index, start=1):
+            for keyword in _KEYWORDS:
+                if (key := f"{keyword}{old + 1}") in self._header:
+                    header[f"{keyword}{new}"] = self._header[key]
+        return header
 
 
 def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, str] | None = None) -> None:

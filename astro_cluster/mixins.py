@@ -21,7 +21,15 @@ from astropy.utils.masked import Masked
 from astro_cluster.columns import with_info
 from astro_cluster.exceptions import InputError
 
-__all__ = ["as_text", "join_mixins", "restore_unit", "split_mixins", "with_legal_unit"]
+__all__ = [
+    "as_text",
+    "component_names",
+    "join_mixins",
+    "mixin_parts",
+    "restore_unit",
+    "split_mixins",
+    "with_legal_unit",
+]
 
 _UCD_OF_COMPONENT = {
     "ra": "pos.eq.ra",
@@ -97,15 +105,55 @@ def split_mixins(table: QTable) -> tuple[QTable, str, dict[str, str]]:
     return out, yaml.dump(layout), frames
 
 
-def _column_names(layout: object, seen: set[int] | None = None) -> list[str]:
-    """Return the plain columns that a layout is made of, however deep they stand in it."""
-    seen = set() if seen is None else seen
+def component_names(layout: object) -> list[str]:
+    """Return the plain columns that a mixin column is made of, however deep they stand in its layout.
+
+    Parameters
+    ----------
+    layout : object
+        What astropy keeps of one column under ``__serialized_columns__``.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> component_names({"ra": SerializedColumn(name="pos.ra"), "frame": "icrs"})
+    ['pos.ra']
+    """
+    return _component_names(layout, set())
+
+
+def _component_names(layout: object, seen: set[int]) -> list[str]:
     if isinstance(layout, SerializedColumn) and "name" in layout:
         return [str(layout["name"])]
     if not isinstance(layout, dict) or id(layout) in seen:  # YAML may name one thing many times
         return []
     seen.add(id(layout))
-    return [name for item in layout.values() for name in _column_names(item, seen)]
+    return [name for item in layout.values() for name in _component_names(item, seen)]
+
+
+def mixin_parts(layout: str) -> dict[str, list[str]]:
+    """Return the plain columns that the mixin columns of a table are made of.
+
+    Parameters
+    ----------
+    layout : str
+        What `split_mixins` gave; empty if there are none.
+
+    Returns
+    -------
+    dict of str to list of str
+
+    Examples
+    --------
+    >>> _, layout, _ = split_mixins(QTable({"pos": SkyCoord([1.0], [2.0], unit="deg")}))
+    >>> mixin_parts(layout)
+    {'pos': ['pos.dec', 'pos.ra']}
+    """
+    known: dict[str, object] = yaml.load(layout) if layout else {}
+    return {name: component_names(layout_of) for name, layout_of in known.items()}
 
 
 def join_mixins(table: QTable, layout: str) -> QTable:
@@ -131,7 +179,7 @@ def join_mixins(table: QTable, layout: str) -> QTable:
     <Latitude [2.] deg>
     """
     known: dict[str, dict[str, object]] = yaml.load(layout)
-    parts_of = {name: _column_names(layout_of) for name, layout_of in known.items()}
+    parts_of = mixin_parts(layout)
     whole = {name: parts for name, parts in parts_of.items() if set(parts) <= set(table.colnames)}
     # As they stand in the table, whose columns may have been moved.
     whole = {name: [c for c in table.colnames if c in parts] for name, parts in whole.items()}

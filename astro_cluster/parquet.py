@@ -6,7 +6,10 @@ astropy itself puts into Parquet files, so each reads what the other wrote.
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +17,19 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 from astropy.table.meta import get_header_from_yaml, get_yaml_from_table
 from astropy.table.serialize import _construct_mixins_from_columns, represent_mixins_as_columns
 
+from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
-from astro_cluster.mixins import as_text
+from astro_cluster.mixins import as_text, component_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["ChunkedParquet", "ParquetSink", "plain_columns", "read_parquet", "to_arrow", "write_parquet"]
 
 _YAML_KEY = b"table_meta_yaml"
+_MIXINS = "__serialized_columns__"
+_BUFFER = 2**20
+"""Bytes that are read of a column at a time; else all of a row group, which may be the file."""
 
 
 def _pyarrow() -> Any:
@@ -73,6 +80,67 @@ def _from_arrow(name: str, array: pa.Array, path: str | os.PathLike[str]) -> Col
     return MaskedColumn(values, mask=mask) if mask.any() else Column(values)
 
 
+def plain_columns(table: Table) -> Table:
+    """Return a table of columns that Parquet has: text for objects, and mixins taken apart.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Any table.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        Its meta tells how the mixins are put together.
+
+    Raises
+    ------
+    InputError
+        If a column holds Python objects.
+
+    Examples
+    --------
+    >>> plain_columns(Table({"name": Column(["a", None], dtype=object)}))["name"].tolist()
+    ['a', None]
+    """
+    plain = represent_mixins_as_columns(table)
+    for name in plain.colnames:
+        if plain[name].dtype.kind == "O":
+            plain.replace_column(name, as_text(name, plain[name]))
+    return plain
+
+
+def to_arrow(plain: Table) -> pa.Table:
+    """Return the values of a table in Arrow's types.
+
+    Parameters
+    ----------
+    plain : `~astropy.table.Table`
+        What `plain_columns` gives.
+
+    Returns
+    -------
+    `pyarrow.Table`
+
+    Raises
+    ------
+    InputError
+        If a column cannot be expressed.
+
+    Examples
+    --------
+    >>> to_arrow(Table({"x": MaskedColumn([1, 2], mask=[True, False])})).to_pylist()
+    [{'x': None}, {'x': 2}]
+    """
+    return _pyarrow().table({name: _to_arrow(name, plain[name]) for name in plain.colnames})
+
+
+def _described(schema: pa.Schema, plain: Table) -> pa.Schema:
+    """Return a schema with astropy's description of the columns and the meta."""
+    kept = schema.metadata or {}
+    return schema.with_metadata(kept | {_YAML_KEY: "\n".join(get_yaml_from_table(plain)).encode()})
+
+
 def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
     """Write a table as one Parquet file.
 
@@ -95,14 +163,53 @@ def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
     >>> read_parquet(path)["id"].tolist()
     [1, 2]
     """
-    pyarrow = _pyarrow()
-    plain = represent_mixins_as_columns(table)
-    for name in plain.colnames:
-        if plain[name].dtype.kind == "O":
-            plain.replace_column(name, as_text(name, plain[name]))
-    arrays = {name: _to_arrow(name, plain[name]) for name in plain.colnames}
-    arrow = pyarrow.table(arrays).replace_schema_metadata({_YAML_KEY: "\n".join(get_yaml_from_table(plain))})
-    pyarrow.parquet.write_table(arrow, path)
+    plain = plain_columns(table)
+    arrow = to_arrow(plain)
+    _pyarrow().parquet.write_table(arrow.cast(_described(arrow.schema, plain)), path)
+
+
+class ParquetSink:
+    """A new Parquet file that is written a chunk of rows at a time.
+
+    Parameters
+    ----------
+    path : str or path
+        Where to.
+    schema : `pyarrow.Schema`
+        Columns of all chunks.
+    plain : `~astropy.table.Table`
+        What `plain_columns` gives of a table with these columns, with or without rows: the
+        description of the columns, and the meta of the file.
+
+    Examples
+    --------
+    >>> plain = plain_columns(Table({"x": [1, 2]}))
+    >>> with ParquetSink(getfixture("tmp_path") / "two.parquet", to_arrow(plain).schema, plain) as sink:
+    ...     for _ in range(2):
+    ...         sink.write(to_arrow(plain))
+    >>> read_parquet(getfixture("tmp_path") / "two.parquet")["x"].tolist()
+    [1, 2, 1, 2]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], schema: pa.Schema, plain: Table) -> None:
+        self._schema = _described(schema, plain)
+        self._writer = _pyarrow().parquet.ParquetWriter(path, self._schema)
+
+    def __enter__(self) -> ParquetSink:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._writer.close()
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        rows : `pyarrow.Table`
+            With the columns of the schema, whose types theirs can be cast to.
+        """
+        self._writer.write_table(rows.cast(self._schema))
 
 
 def read_parquet(path: str | os.PathLike[str]) -> QTable:
@@ -129,18 +236,226 @@ def read_parquet(path: str | os.PathLike[str]) -> QTable:
     >>> read_parquet(path)["x"].mask.tolist()
     [True, False]
     """
-    pyarrow = _pyarrow()
-    arrow = pyarrow.parquet.read_table(path)
-    table = Table()
-    for name, chunked in zip(arrow.column_names, arrow.columns, strict=True):
-        table[name] = _from_arrow(name, chunked.combine_chunks(), path)
-    if _YAML_KEY not in (arrow.schema.metadata or {}):
-        return QTable(table, copy=False)
-    header = get_header_from_yaml(arrow.schema.metadata[_YAML_KEY].decode().split("\n"))
-    for described in header["datatype"]:
+    arrow = _pyarrow().parquet.read_table(path)
+    return _from_table(arrow, _header(arrow.schema), path)
+
+
+def _header(schema: pa.Schema) -> dict[str, Any]:
+    """Return what astropy's YAML in a file says of its columns and its meta."""
+    text = (schema.metadata or {}).get(_YAML_KEY)
+    return {} if text is None else get_header_from_yaml(text.decode().split("\n"))
+
+
+def _from_table(arrow: pa.Table, header: dict[str, Any], path: str | os.PathLike[str]) -> QTable:
+    return QTable(_construct_mixins_from_columns(_columns_of(arrow, header, path)), copy=False)
+
+
+def _columns_of(arrow: pa.Table, header: dict[str, Any], path: str | os.PathLike[str]) -> Table:
+    """Return the columns with their descriptions, mixins in parts."""
+    names = arrow.column_names
+    columns = [_from_arrow(name, arrow[name].combine_chunks(), path) for name in names]
+    table = Table(columns, names=names, copy=False)
+    for described in header.get("datatype", []):
         column = table[described["name"]]
         for attribute in ("unit", "format", "description", "meta"):
             if attribute in described:
                 setattr(column.info, attribute, described[attribute])
-    table.meta.update(header.get("meta") or {})
-    return QTable(_construct_mixins_from_columns(table), copy=False)
+    # A copy, for astropy takes the layout of the mixins to pieces.
+    table.meta.update(copy.deepcopy(header.get("meta") or {}))
+    return table
+
+
+class ChunkedParquet:
+    """A Parquet file, read a chunk of rows at a time.
+
+    Parameters
+    ----------
+    path : str or path
+        What to read.
+
+    Attributes
+    ----------
+    path : path
+        The file.
+    n_rows : int
+        Number of rows.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is missing.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "one.parquet"
+    >>> write_parquet(QTable({"id": [1, 2, 3], "x": [0.1, 0.2, 0.3]}), path)
+    >>> file = ChunkedParquet(path)
+    >>> [table["id"].tolist() for table in file.tables(["id"], chunk_rows=2)]
+    [[1, 2], [3]]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with self._opened() as file:
+            self.schema, self.n_rows = file.schema_arrow, int(file.metadata.num_rows)
+        self.header = _header(self.schema)
+
+    def _opened(self) -> Any:
+        # Without a buffer of its own, each column of a row group is read whole.
+        return _pyarrow().parquet.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False)
+
+    def _parts(self) -> dict[str, list[str]]:
+        """Return the columns of the file that each column of the table is made of."""
+        layout = (self.header.get("meta") or {}).get(_MIXINS, {})
+        parts = {name: component_names(layout_of) for name, layout_of in layout.items()}
+        hidden = {part for found in parts.values() for part in found}
+        return {name: [name] for name in self.schema.names if name not in hidden} | parts
+
+    @property
+    def colnames(self) -> list[str]:
+        """Names of the columns that `read_parquet` gives, SkyCoord and Time whole, in any order."""
+        return list(self._parts())
+
+    def head(self) -> QTable:
+        """Return a table without rows that has all columns.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            A column of a type that is not read stands there as one of Python objects.
+        """
+        plain, unread = self._plain_head()
+        head = QTable(_construct_mixins_from_columns(plain), copy=False)
+        for name in unread:
+            head[name] = Column([], dtype=object)
+        return head
+
+    def part(self, columns: Sequence[str]) -> tuple[pa.Schema, Table]:
+        """Return what is known of some columns of the file.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Columns as they stand in the file, SkyCoord and Time in parts.
+
+        Returns
+        -------
+        schema : `pyarrow.Schema`
+            Their types.
+        plain : `~astropy.table.Table`
+            Those that can be read, without rows, as `plain_columns` gives them; with the meta.
+        """
+        schema = _pyarrow().schema([self.schema.field(name) for name in columns], self.schema.metadata)
+        return schema, self._plain_head(columns)[0]
+
+    def _plain_head(self, columns: Sequence[str] | None = None) -> tuple[Table, list[str]]:
+        columns = self.schema.names if columns is None else columns
+        table, unread = self.schema.empty_table().select(columns), []
+        for name in columns:
+            try:
+                _from_arrow(name, table[name].combine_chunks(), self.path)
+            except InputError:
+                unread.append(name)
+        header = self._header_of(set(columns) - set(unread))
+        return _columns_of(table.drop_columns(unread), header, self.path), unread
+
+    def _header_of(self, columns: set[str]) -> dict[str, Any]:
+        """Return what the header says of some columns of the file."""
+        if not self.header:
+            return {}
+        meta = dict(self.header.get("meta") or {})
+        layout = {
+            n: kept for n, kept in meta.pop(_MIXINS, {}).items() if set(component_names(kept)) <= columns
+        }
+        described = [item for item in self.header["datatype"] if item["name"] in columns]
+        return {"datatype": described, "meta": meta | ({_MIXINS: layout} if layout else {})}
+
+    def batches(self, *, chunk_rows: int) -> Iterator[pa.Table]:
+        """Yield the rows as pyarrow has them.
+
+        Parameters
+        ----------
+        chunk_rows : int
+            Most rows of a chunk.
+
+        Yields
+        ------
+        `pyarrow.Table`
+            All columns of the file.
+        """
+        yield from self._batches(self.schema.names, chunk_rows)
+
+    def _batches(self, columns: Sequence[str], chunk_rows: int) -> Iterator[pa.Table]:
+        with self._opened() as file:
+            for batch in file.iter_batches(chunk_rows, columns=list(columns), use_threads=False):
+                yield _pyarrow().Table.from_batches([batch]).select(list(columns))
+
+    def table_of(self, batch: pa.Table, names: Sequence[str] | None = None) -> QTable:
+        """Return rows of `batches` as a table.
+
+        Parameters
+        ----------
+        batch : `pyarrow.Table`
+            Rows of this file.
+        names : sequence of str, optional
+            Columns to take; all if not given.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+
+        Raises
+        ------
+        InputError
+            If a column is missing or has a type that is not read.
+        """
+        columns = self.parts_of(names)
+        table = _from_table(batch.select(columns), self._header_of(set(columns)), self.path)
+        # Not table[names], whose groups and table hold each other in memory until they are collected.
+        return table if names is None else QTable([table[name] for name in names], names=names, copy=False)
+
+    def parts_of(self, names: Sequence[str] | None) -> list[str]:
+        """Return the columns of the file that columns of the table are made of.
+
+        Parameters
+        ----------
+        names : sequence of str or None
+            Columns as `read_parquet` gives them; all if None.
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        InputError
+            If a column is missing.
+        """
+        if names is None:
+            return list(self.schema.names)
+        parts = self._parts()
+        require(QTable(names=list(parts)), names)
+        return list(dict.fromkeys(part for name in names for part in parts[name]))
+
+    def tables(self, names: Sequence[str] | None = None, *, chunk_rows: int) -> Iterator[QTable]:
+        """Yield the rows.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Columns to take, which alone are read; all if not given.
+        chunk_rows : int
+            Most rows of a chunk.
+
+        Yields
+        ------
+        `~astropy.table.QTable`
+            As `read_parquet` gives it.
+
+        Raises
+        ------
+        InputError
+            If a column is missing or has a type that is not read.
+        """
+        for batch in self._batches(self.parts_of(names), chunk_rows):
+            yield self.table_of(batch, names)

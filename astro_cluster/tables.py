@@ -8,7 +8,6 @@ never leaves half a file.
 from __future__ import annotations
 
 import contextlib
-import glob
 import gzip
 import json
 import os
@@ -28,6 +27,7 @@ from astro_cluster import fitstable, parquet, provenance, votable
 from astro_cluster.columns import add_column
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.export import to_latex, to_markdown
+from astro_cluster.formats import EXPORTS, FORMATS, format_by_name, format_of, paths_of
 from astro_cluster.provenance import META_KEY, Step, step
 
 __all__ = ["FORMATS", "as_qtable", "derive", "read", "write"]
@@ -35,51 +35,33 @@ __all__ = ["FORMATS", "as_qtable", "derive", "read", "write"]
 PathLike = str | os.PathLike[str]
 Source = QTable | Table | PathLike | Sequence[PathLike]
 
-FORMATS = {
-    "votable": (".vot", ".votable", ".xml", ".vot.gz", ".xml.gz"),
-    "fits": (".fits", ".fit", ".fits.gz"),
-    "ecsv": (".ecsv",),
-    "parquet": (".parquet", ".pq", ".parq"),
-    "csv": (".csv", ".csv.gz"),
-}
-EXPORTS = {"markdown": (".md",), "latex": (".tex",)}
-"""Formats that are written for readers and not read back."""
-
-_MAGIC = {
-    b"SIMPLE  =": "fits",
-    b"PAR1": "parquet",
-    b"# %ECSV": "ecsv",
-    b"<?xml": "votable",
-    b"<VOTABLE": "votable",
-}
 _RECORD = "astro_cluster_record"
 _META = "astro_cluster_meta"
-
-
-def _format_by_name(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((fmt for fmt, ends in (FORMATS | EXPORTS).items() if name.endswith(ends)), None)
-
-
-def _format_of(path: Path) -> str:
-    """Tell the format of an existing file, by its first bytes and then by its name."""
-    with path.open("rb") as file:
-        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    found = next((fmt for magic, fmt in _MAGIC.items() if head.startswith(magic)), None)
-    found = found or _format_by_name(path)
-    if found not in FORMATS:
-        raise InputError(
-            f"cannot tell the format of {path}: give format= one of {', '.join(FORMATS)} "
-            "(on the command line use a usual file ending)"
-        )
-    return found
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _with_texts(table: QTable, texts: dict[str, str]) -> QTable:
-    """Put back what `_texts` took from the meta."""
+def with_texts(table: QTable, texts: dict[str, str]) -> QTable:
+    """Put the record and the meta back that a file keeps as texts.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        A table as it was read; changed in place.
+    texts : dict of str to str
+        Texts that were found in its file.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The same table.
+
+    Examples
+    --------
+    >>> with_texts(QTable(), {"astro_cluster_meta": '{"note": "simulated"}'}).meta
+    {'note': 'simulated'}
+    """
     if _META in texts:
         table.meta.update(provenance.decode(json.loads(texts[_META])))
     if _RECORD in texts:
@@ -88,11 +70,11 @@ def _with_texts(table: QTable, texts: dict[str, str]) -> QTable:
 
 
 def _read_votable(path: Path, **options: Any) -> QTable:
-    return _with_texts(*votable.read_votable(path, **options))
+    return with_texts(*votable.read_votable(path, **options))
 
 
 def _read_fits(path: Path, **options: Any) -> QTable:
-    return _with_texts(*fitstable.read_fits(path, **options))
+    return with_texts(*fitstable.read_fits(path, **options))
 
 
 def _read_ecsv(path: Path) -> QTable:
@@ -119,7 +101,7 @@ def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa
         raise InputError(f"{path} is a folder; give a file, or a pattern such as '{path}/*.fits'")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
-    format = format or _format_of(path)  # noqa: A001
+    format = format or format_of(path)  # noqa: A001
     if format not in _READERS:
         raise InputError(f"format {format!r} is not known; give one of {', '.join(_READERS)}")
     try:
@@ -137,19 +119,6 @@ def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa
             f"{path} cannot be read as {format}: {reason}. The file may be cut short or be of another "
             "format (give format=…)"
         ) from error
-
-
-def _paths(source: Any) -> list[Path]:
-    """Return the files that a path, a pattern or a list of these means."""
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fspath(source)
-        if not Path(text).exists() and glob.has_magic(text):
-            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - an absolute pattern too
-            if not found:
-                raise InputError(f"no file matches the pattern {text}")
-            return [Path(name) for name in found]
-        return [Path(text)]
-    return [path for item in source for path in _paths(item)]
 
 
 def _check_whole_numbers(tables: list[QTable], paths: list[Path]) -> None:
@@ -229,12 +198,12 @@ def read(source: Source, *, format: str | None = None, table: int = 0, hdu: int 
             f"cannot read a table from a {type(source).__name__}: give a path, a list of paths or an astropy "
             "Table (a pandas frame: QTable.from_pandas)"
         )
-    paths = _paths(source)
+    paths = paths_of(source)
     if not paths:
         raise InputError("no file was given to read")
 
     def load(path: Path) -> QTable:
-        kind = format or (_format_of(path) if path.is_file() and path.stat().st_size else None)
+        kind = format or (format_of(path) if path.is_file() and path.stat().st_size else None)
         options: dict[str, Any] = {"votable": {"table": table}, "fits": {"hdu": hdu}}.get(kind or "", {})
         return _read_one(path, kind, **options)
 
@@ -332,7 +301,7 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
 
 def _output_format(path: Path, format: str | None = None) -> str:  # noqa: A002
     """Return the format to write a file in: the one asked for, or that of its ending."""
-    found = format or _format_by_name(path)
+    found = format or format_by_name(path)
     if found not in _WRITERS:
         raise InputError(
             f"cannot tell in which format to write {path.name!r}: use one of the endings "
@@ -349,8 +318,29 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 
 
-def _with_plain_meta(table: QTable) -> QTable:
-    """Leave out what of the meta no file can keep, and say so."""
+def with_plain_meta(table: QTable) -> QTable:
+    """Leave out what of the meta no file can keep, and say so.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The same table if there is nothing to leave out.
+
+    Warns
+    -----
+    AstroClusterWarning
+        What is left out.
+
+    Examples
+    --------
+    >>> with_plain_meta(QTable(meta={"note": "simulated"})).meta
+    {'note': 'simulated'}
+    """
     lost = [str(k) for k, v in table.meta.items() if k != META_KEY and _has_unrecorded(provenance.encode(v))]
     if not lost:
         return table
@@ -532,7 +522,7 @@ def write(
     """
     path = Path(path)
     format = _output_format(path, format)  # noqa: A001
-    table = _with_plain_meta(as_qtable(table))
+    table = with_plain_meta(as_qtable(table))
     options = {"version": votable_version} if format == "votable" else {}
     with beside(path, overwrite=overwrite) as new:
         try:
