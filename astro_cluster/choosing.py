@@ -107,7 +107,7 @@ def choose(
     Stability: as in `stability`, by Hennig (2007, Comput. Stat. Data Anal. 52, 258); preferred
     is the largest n of 2 or more with a mean Jaccard similarity of at least 0.75 for every
     cluster.  Where a fit of our mixture takes long (many rows, features and clusters), samples are
-    fitted from one k-means++ seeding instead of its many short runs; the verdict says for which n.
+    fitted from fewer short runs; the verdict says for which n.
     That may find clusters again less often than `stability`, which takes no short cut.
 
     The row of an n describes the very clustering that `cluster` finds with the same

@@ -18,9 +18,9 @@ __all__ = ["Fit", "Sample", "fit_each", "quick_numbers"]
 
 _STARTS = ("weights_init", "means_init", "precisions_init")
 # Many short runs find the best start, and cost most of a fit.  Where that is much (operations of
-# one step), bootstrap samples do with less: with few clusters, which are cheap, it would show in the
-# similarities; with many it does not.
-_QUICK_START = {"init_params": "k-means++"}
+# one step), bootstrap samples do with fewer: with few clusters, which are cheap, it would show in
+# the similarities; with many it hardly does.
+_QUICK_START = {"n_short": 8}
 _QUICK_FROM = 15_000_000
 
 
@@ -111,8 +111,8 @@ def fit_each(
     counts : (n,) array of int, optional
         How often each row was drawn.
     seed : int, optional
-        Seed in place of the estimator's own, if it takes one.  With the estimator's own, each
-        fit is the one that `cluster` makes; with another one, our mixtures share starts.
+        Seed in place of the estimator's own, if it takes one.  Each fit is the one that
+        `cluster` makes with that seed.
     quick : bool, optional
         Save time where `quick_numbers` says so.
 
@@ -133,7 +133,8 @@ def fit_each(
         if not isinstance(template, GaussianMixture):
             return [_fit_any(_copy(template, k, seed), sample, counts) for k in numbers]
         weights = _weights(sample, counts)
-        if seed is None or _has_start(template) or None in numbers:
+        seed = template.random_state if seed is None else seed
+        if not isinstance(seed, (int, np.integer)) or _has_start(template) or None in numbers:
             return [_fit_mixture(_copy(template, k, seed), sample, weights) for k in numbers]
         few = quick_numbers(template, numbers, sample, counts) if quick else []
         found = _sweep(template, [k for k in numbers if k not in few], sample, weights, seed)
@@ -160,8 +161,7 @@ def quick_numbers(
     Returns
     -------
     list of int
-        Those with which a step of our mixture takes long: one k-means++ seeding stands in for its
-        many short runs.
+        Those with which a step of our mixture takes long: they make do with fewer short runs.
 
     Examples
     --------

@@ -54,6 +54,8 @@ class GaussianMixture(FittedMixture):
     init_params : {"short-runs", "kmeans", "k-means++", "random"}, default="short-runs"
         How to start: the best of many short runs of EM from k-means++ seeds, or as
         scikit-learn does, where holes are filled by column means for the start alone.
+    n_short : int, optional
+        Number of short runs; by default 40, or four times ``n_init`` if that is more.
     weights_init : (k,) array, optional
         Weights to start from.
     means_init : (k, d) array, optional
@@ -129,6 +131,7 @@ class GaussianMixture(FittedMixture):
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(STARTS))],
+        "n_short": [Interval(Integral, 1, None, closed="left"), None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -150,6 +153,7 @@ class GaussianMixture(FittedMixture):
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "short-runs",
+        n_short: int | None = None,
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | None = None,
@@ -167,6 +171,7 @@ class GaussianMixture(FittedMixture):
         self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
+        self.n_short = n_short
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
@@ -273,6 +278,7 @@ class GaussianMixture(FittedMixture):
             self.max_iter,
             self.n_init,
             self.init_params,
+            self.n_short,
             self.verbose,
         )
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from astro_cluster.mixture.engine import Dataset, make_engine
 from astro_cluster.mixture.parameters import Parameters, full_covariances
 from astro_cluster.mixture.rows import Engine, Rows, RowSource
-from astro_cluster.mixture.sources import as_source
+from astro_cluster.mixture.sources import as_source, gives_chunks
 from astro_cluster.mixture.survey import check_rows, to_rows
 from astro_cluster.mixture.tails import tail_probability
 
@@ -24,7 +24,9 @@ __all__ = ["FittedMixture"]
 
 
 def _is_source(X: Any) -> bool:
-    """Tell what is read in chunks from an array: sources, memory maps, functions, generators."""
+    """Tell what is read in chunks from an array: sources, memory maps, functions, lists of chunks."""
+    if isinstance(X, (list, tuple)):  # of chunks, or of rows
+        return gives_chunks(X)
     return isinstance(X, (RowSource, np.memmap, Iterator)) or (callable(X) and not hasattr(X, "__array__"))
 
 
@@ -67,7 +69,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             dtype=np.float64,
             reset=reset,
             ensure_min_samples=2 if reset else 1,
-            ensure_all_finite="allow-nan",
+            ensure_all_finite=False,  # `check_rows` says in which column and row
         )
         return to_rows(X, errors, sample_weight)
 

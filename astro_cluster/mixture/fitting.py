@@ -31,6 +31,7 @@ class Settings:
     max_iter: int
     n_init: int
     init_params: str
+    n_short: int | None
     verbose: int
 
 
@@ -141,14 +142,15 @@ def _starts(
             reg_covar=settings.reg_covar,
             guard=material.guard(settings.reg_covar),
             random_state=random_state,
+            n_short=settings.n_short,
         )
-    return [
-        [
-            start(chosen, k, settings.init_params, settings.covariance_type, settings.reg_covar, random_state)
-            for _ in range(settings.n_init)
-        ]
-        for k in sizes
-    ]
+    state = random_state.get_state()
+    found = []
+    for k in sizes:
+        random_state.set_state(state)  # as if this size were alone
+        how, kind, reg_covar = settings.init_params, settings.covariance_type, settings.reg_covar
+        found.append([start(chosen, k, how, kind, reg_covar, random_state) for _ in range(settings.n_init)])
+    return found
 
 
 def fit_all(

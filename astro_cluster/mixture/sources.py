@@ -29,6 +29,7 @@ __all__ = [
     "Survey",
     "as_source",
     "check_rows",
+    "gives_chunks",
     "sample",
     "to_rows",
 ]
@@ -425,7 +426,7 @@ def as_source(
     >>> type(as_source(np.zeros((4, 2)))).__name__, type(as_source(iter([np.zeros((4, 2))]))).__name__
     ('ArraySource', 'SpooledSource')
     """
-    if not _gives_chunks(X):
+    if not gives_chunks(X):
         return ArraySource(X, errors, sample_weight, chunk_rows=chunk_rows, names=names)
     if errors is not None or sample_weight is not None:
         raise ValueError(
@@ -439,8 +440,23 @@ def as_source(
     return ChunkSource(X if callable(X) else lambda: iter(X), names=names)
 
 
-def _gives_chunks(X: Any) -> bool:
-    """Tell a source of chunks from an array or what can be made one."""
+def gives_chunks(X: Any) -> bool:
+    """Tell a source of chunks from an array or what can be made one.
+
+    Parameters
+    ----------
+    X : object
+        What a user gave.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> gives_chunks([[1.0, 2.0], [3.0, 4.0]]), gives_chunks([[[1.0, 2.0]], [[3.0, 4.0]]])
+    (False, True)
+    """
     if isinstance(X, RowSource) or callable(X):
         return True
     if hasattr(X, "__array__") or not isinstance(X, Iterable) or isinstance(X, (str, bytes)):

@@ -214,6 +214,7 @@ def short_runs(
     reg_covar: float,
     guard: Guard,
     random_state: np.random.RandomState,
+    n_short: int | None = None,
 ) -> list[list[Parameters]]:
     """Return for each number of components the best of many short runs of EM.
 
@@ -234,7 +235,10 @@ def short_runs(
     guard : Guard
         What looks after components that collapse.
     random_state : `~numpy.random.RandomState`
-        Source of randomness.
+        Source of randomness; every number of components uses it from where it stands, as if it
+        were alone.
+    n_short : int, optional
+        How many short runs for each; by default 40, or four for each start if these are more.
 
     Returns
     -------
@@ -254,7 +258,7 @@ def short_runs(
     """
     # In one order whatever the rows' own, so that with it a seed finds the same start.
     sample = sample.take(np.lexsort(sample.values.T[::-1]))
-    n_short = max(_SHORT_RUNS, _SHORT_PER_LONG * n_init)
+    n_short = max(n_short or max(_SHORT_RUNS, _SHORT_PER_LONG * n_init), n_init)
     seeding = sample
     if len(sample) > _SEED_ROWS:
         seeding = sample.take(np.sort(random_state.choice(len(sample), _SEED_ROWS, replace=False)))
@@ -262,8 +266,10 @@ def short_runs(
     whites = [_White(seeding, decorrelate=decorrelate) for decorrelate in (False, True)]
     weights = np.ones(len(seeding)) if seeding.weights is None else seeding.weights
     runs: list[list[Run]] = []
+    state = random_state.get_state()
     for k in n_components:
         runs.append([])
+        random_state.set_state(state)
         for number in range(n_short if k > 1 else 1):
             white = whites[number % 2]
             seeds = _seeds(white, k, weights, random_state)

@@ -29,7 +29,8 @@ def sweep(
 ) -> list[GaussianMixture]:
     """Fit mixtures of several sizes to the same rows, all starts of all sizes together.
 
-    Each read of the rows serves every mixture that has not converged yet.
+    Each read of the rows serves every mixture that has not converged yet.  With a seed, each
+    mixture is the one that a fit of its own would find.
 
     Parameters
     ----------

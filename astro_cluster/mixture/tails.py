@@ -121,7 +121,8 @@ def tail_probability(
 
 def _draw(parameters: Parameters, n: int, rng: np.random.Generator) -> np.ndarray:
     """Draw complete rows of the mixture."""
-    component = np.sort(rng.choice(len(parameters.weights), n, p=parameters.weights))
+    weights = parameters.weights / parameters.weights.sum()  # which single precision may have rounded
+    component = np.sort(rng.choice(len(weights), n, p=weights))
     rows = rng.standard_normal((n, parameters.means.shape[1]))
     for k, covariance in enumerate(full_covariances(parameters)):
         own = component == k
