@@ -119,7 +119,7 @@ def _whitening(covariances: np.ndarray, group: _Group) -> np.ndarray:
         ) from error
     inverse = np.empty_like(lower)
     for j, factor in enumerate(lower):
-        inverse[j] = np.tril(dtrtri(factor, lower=1)[0])
+        inverse[j] = dtrtri(factor, lower=1)[0]  # above the diagonal it leaves the zeros
     return inverse
 
 
@@ -281,12 +281,14 @@ class CompiledEngine:
         NotPositiveDefiniteError
             If a covariance cannot be inverted.
         """
-        result: list[Moments] = []
-        for chosen in _in_groups(models, prepared.rows.n_features):
-            group = _group(chosen)
-            sums = self._sums(prepared, group)
-            result += _moments(group, sums, prepared.rows.total_weight)
-        return result
+        groups = [_group(chosen) for chosen in _in_groups(models, prepared.rows.n_features)]
+        if len(prepared.whole.slabs()) > 1:
+            sums = [self._sums(prepared, group) for group in groups]
+        else:  # of few rows not these but the groups of models are shared out among the threads
+            prepared.by_pattern()
+            sums = run_all([partial(self._sums, prepared, group) for group in groups], self.n_threads)
+        total = prepared.rows.total_weight
+        return [m for group, own in zip(groups, sums, strict=True) for m in _moments(group, own, total)]
 
     def _sums(self, prepared: Prepared, group: _Group) -> _Sums:
         independent = group.models[0].diagonal

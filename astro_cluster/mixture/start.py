@@ -144,42 +144,47 @@ class _White:
             strong = axes > 1e-3 * axes[-1]  # weaker ones are noise that whitening would raise
             self.values = self.values @ vectors[:, strong] / np.sqrt(axes[strong])
             self.seen = np.ones_like(self.values)
+        self.complete = bool(self.seen.all())
         self.known = seen.any(axis=1)
 
     def squared_distances(self, row: int) -> np.ndarray:
         """Return distances to one row, scaled up for what is missing as in nan_euclidean_distances."""
+        difference = self.values - self.values[row]
+        if self.complete:
+            return np.einsum("ij,ij->i", difference, difference)
         both = self.seen * self.seen[row]
-        squares = ((self.values - self.values[row]) ** 2 * both).sum(axis=1)
+        squares = np.einsum("ij,ij,ij->i", difference, difference, both)
         return squares * self.values.shape[1] / np.maximum(both.sum(axis=1), 1.0)
 
 
-def _seeds(white: _White, k: int, weights: np.ndarray, rng: np.random.RandomState) -> list[int]:
-    """Return rows far apart: k-means++ (Arthur & Vassilvitskii 2007, SODA, 1027)."""
+def _nearest_seeds(white: _White, k: int, weights: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Draw rows far apart by k-means++ (Arthur & Vassilvitskii 2007, SODA, 1027).
+
+    Returns for each row the number of the seed that is nearest.
+    """
     chance = weights * white.known
     if not chance.any():
         chance = np.ones(len(weights))
-    seeds = [int(rng.choice(len(chance), p=chance / chance.sum()))]
-    nearest = white.squared_distances(seeds[0])
-    while len(seeds) < k:
+    nearest = white.squared_distances(int(rng.choice(len(chance), p=chance / chance.sum())))
+    label = np.zeros(len(weights), dtype=np.int64)
+    for number in range(1, k):
         p = chance * nearest
         if not p.sum() > 0:
             raise ValueError(
-                f"there are only {len(seeds)} distinct rows for {k} components; take fewer components"
+                f"there are only {number} distinct rows for {k} components; take fewer components"
             )
-        seeds.append(int(rng.choice(len(p), p=p / p.sum())))
-        nearest = np.minimum(nearest, white.squared_distances(seeds[-1]))
-    return seeds
+        distance = white.squared_distances(int(rng.choice(len(p), p=p / p.sum())))
+        closer = distance < nearest
+        label[closer], nearest[closer] = number, distance[closer]
+    return label
 
 
-def _from_seeds(
-    rows: Rows, white: _White, seeds: Sequence[int], kind: CovarianceType, reg_covar: float
-) -> Parameters:
-    """Return the mixture of the rows nearest to each seed, its features independent.
+def _from_labels(rows: Rows, label: np.ndarray, k: int, kind: CovarianceType, reg_covar: float) -> Parameters:
+    """Return the mixture of labelled rows, its features independent.
 
     Where a group has few values, the spread within all groups stands in.
     """
-    k, d = len(seeds), rows.n_features
-    label = np.argmin(np.column_stack([white.squared_distances(seed) for seed in seeds]), axis=1)
+    d = rows.n_features
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
     seen = ~np.isnan(rows.values)
     member = np.zeros((len(rows), k))
@@ -272,8 +277,8 @@ def short_runs(
         random_state.set_state(state)
         for number in range(n_short if k > 1 else 1):
             white = whites[number % 2]
-            seeds = _seeds(white, k, weights, random_state)
-            runs[-1].append(Run(_from_seeds(seeding, white, seeds, covariance_type, reg_covar), number))
+            label = _nearest_seeds(white, k, weights, random_state)
+            runs[-1].append(Run(_from_labels(seeding, label, k, covariance_type, reg_covar), number))
     together = [one for of_one_size in runs for one in of_one_size]
     run(
         Dataset(sample, engine),

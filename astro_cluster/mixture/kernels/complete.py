@@ -214,13 +214,16 @@ def unpack_second(tiled: np.ndarray, d: int) -> np.ndarray:
     -------
     (k, d, d) array
     """
-    n = padded(d) // TILE
-    full = np.zeros((len(tiled), n, TILE, n, TILE))
-    high, low = np.tril_indices(n)
-    full[:, high, :, low, :] = np.moveaxis(tiled.reshape(len(tiled), -1, TILE, TILE), 1, 0)
-    full = full.reshape(len(tiled), n * TILE, n * TILE)[:, :d, :d]
-    lower = np.tril(full)
-    return lower + np.swapaxes(np.tril(full, -1), 1, 2)
+    return tiled.reshape(len(tiled), -1)[:, _places(d)]
+
+
+@cache
+def _places(d: int) -> np.ndarray:
+    """Return where the elements of a d × d matrix stand in the tiles of its lower triangle."""
+    row, column = np.indices((d, d))
+    high, low = np.maximum(row, column), np.minimum(row, column)
+    tile = high // TILE * (high // TILE + 1) // 2 + low // TILE
+    return (tile * TILE + high % TILE) * TILE + low % TILE
 
 
 @cache
