@@ -28,7 +28,7 @@ from astro_cluster.mixture.kernels.lanes import WIDTH
 from astro_cluster.mixture.kernels.noisy import NoiseKind
 from astro_cluster.mixture.parameters import Moments, Parameters, full_covariances
 from astro_cluster.mixture.patterns import Part, Prepared
-from astro_cluster.mixture.rows import NotPositiveDefiniteError, Rows
+from astro_cluster.mixture.rows import ADVICE, NotPositiveDefiniteError, Rows
 from astro_cluster.mixture.threads import available_threads, run_all
 
 __all__ = ["CompiledEngine"]
@@ -114,8 +114,7 @@ def _whitening(covariances: np.ndarray, group: _Group) -> np.ndarray:
     except np.linalg.LinAlgError as error:
         bad = next(j for j, c in enumerate(covariances) if not _positive_definite(c))
         raise NotPositiveDefiniteError(
-            f"the covariance of component {group.component_of(bad)} is not positive definite: raise "
-            "reg_covar, take fewer components, or scale the features alike"
+            f"the covariance of component {group.component_of(bad)} is not positive definite: {ADVICE}"
         ) from error
     inverse = np.empty_like(lower)
     for j, factor in enumerate(lower):

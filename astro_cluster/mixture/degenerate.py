@@ -9,7 +9,7 @@ import numpy as np
 from astro_cluster.mixture.parameters import Moments, Parameters, full_covariances
 from astro_cluster.mixture.rows import NotPositiveDefiniteError
 
-__all__ = ["DegenerateComponentWarning", "Guard"]
+__all__ = ["DegenerateComponentWarning", "Guard", "has_density", "without"]
 
 _FEWEST_ROWS = 1.0  # a component that has less than one row explains nothing
 _RESETS = 3  # a component, on average, before it is taken out
@@ -74,7 +74,7 @@ class Guard:
         """
         removed = before.weights == 0
         if removed.any():
-            fitted = _removed(fitted, removed)
+            fitted = without(fitted, removed)
         empty = (moments.mass < _FEWEST_ROWS * self.row_weight) & ~removed
         bad = empty | (self._collapsed(fitted) & ~removed)
         # The last component that is left stays, whatever it looks like.
@@ -96,9 +96,42 @@ class Guard:
                 bad[k] = False
                 events.append(f"{what} and was put anew as half of component {source}")
             elif sound.any():
-                fitted = _removed(fitted, np.arange(len(bad)) == k)
+                fitted = without(fitted, np.arange(len(bad)) == k)
                 events.append(f"{what} and was removed: its weight is 0")
         return fitted, events
+
+    def mend(self, parameters: Parameters, resets: int) -> tuple[Parameters, list[str]]:
+        """Return a mixture without components whose covariance cannot be inverted.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            A mixture that has no density.
+        resets : int
+            How often a component of it was put anew already.
+
+        Returns
+        -------
+        parameters : Parameters
+            Mended, if any component is sound.
+        events : list of str
+            What was done.
+        """
+        bad = np.array([not has_density(_alone(parameters, k)) for k in range(len(parameters.weights))])
+        sound = ~bad & (parameters.weights > 0)
+        if parameters.covariance_type == "tied" or not sound.any():
+            return parameters, []
+        events = []
+        for k in np.flatnonzero(bad):
+            what = f"component {k} had a covariance that cannot be inverted"
+            if resets + len(events) < _RESETS * len(bad):
+                source = int(np.argmax(np.where(sound, parameters.weights, -1.0)))
+                parameters = _split(parameters, source, int(k))
+                events.append(f"{what} and was put anew as half of component {source}")
+            else:
+                parameters = without(parameters, np.arange(len(bad)) == k)
+                events.append(f"{what} and was removed: its weight is 0")
+        return parameters, events
 
     def _collapsed(self, fitted: Parameters) -> np.ndarray:
         """Tell which components are points: all variances are what regularization put there."""
@@ -119,8 +152,49 @@ class Guard:
         return (variances[:, telling] <= limit).all(axis=1)
 
 
-def _removed(fitted: Parameters, which: np.ndarray) -> Parameters:
-    """Return the mixture with weights of 0, and numbers that do no harm, for some components."""
+def has_density(parameters: Parameters) -> bool:
+    """Tell whether all covariances of a mixture can be inverted.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        k components.
+
+    Returns
+    -------
+    bool
+    """
+    if parameters.diagonal:
+        return bool((parameters.covariances > 0).all())
+    try:
+        np.linalg.cholesky(parameters.covariances)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _alone(parameters: Parameters, k: int) -> Parameters:
+    """Return one component as a mixture."""
+    tied = parameters.covariance_type == "tied"
+    covariances = parameters.covariances if tied else parameters.covariances[k : k + 1]
+    return Parameters(np.ones(1), parameters.means[k : k + 1], covariances, parameters.covariance_type)
+
+
+def without(fitted: Parameters, which: np.ndarray) -> Parameters:
+    """Return the mixture with weights of 0, and numbers that do no harm, for some components.
+
+    Parameters
+    ----------
+    fitted : Parameters
+        k components.
+    which : (k,) array of bool
+        Those to take out.
+
+    Returns
+    -------
+    `~astro_cluster.mixture.parameters.Parameters`
+        Of as many components: their numbers stay.
+    """
     weights = np.where(which, 0.0, fitted.weights)
     weights = weights / weights.sum()
     means, covariances = fitted.means.copy(), fitted.covariances

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from astro_cluster.mixture.degenerate import Guard
+from astro_cluster.mixture.degenerate import Guard, has_density
 from astro_cluster.mixture.engine import Dataset
-from astro_cluster.mixture.parameters import Parameters, maximize
+from astro_cluster.mixture.parameters import Moments, Parameters, maximize
+from astro_cluster.mixture.rows import NotPositiveDefiniteError
 
 __all__ = ["OnStep", "Run", "run"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """EM from one start.
 
@@ -88,12 +89,17 @@ def run(
     on_step : callable, optional
         Called after each step with its number (from 1) and the mixtures.  What it raises
         ends the iteration.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If no mixture has covariances that can be inverted; one among others is only given up.
     """
     active = [one for one in starts if not one.converged]
     if not active:
         return
     for step in range(1, max_iter + 1):
-        found = data.expect([one.parameters for one in active])
+        active, found = _expect(data, active, guard)
         going_on = []
         for one, moments in zip(active, found, strict=True):
             one.bounds.append(moments.log_likelihood / moments.n_rows)
@@ -113,3 +119,24 @@ def run(
             on_step(step, starts)
         if not active:
             return
+
+
+def _expect(data: Dataset, active: list[Run], guard: Guard | None) -> tuple[list[Run], list[Moments]]:
+    """Return the moments of the mixtures that have a density; the others have come to their end.
+
+    Raises if none has.
+    """
+    try:
+        return active, data.expect([one.parameters for one in active])
+    except NotPositiveDefiniteError:
+        for one in active:
+            if guard is not None and not has_density(one.parameters):
+                one.parameters, events = guard.mend(one.parameters, len(one.events))
+                one.events += [f"step {len(one.bounds) + 1}: {event}" for event in events]
+        sound = [one for one in active if has_density(one.parameters)]
+        if not sound:
+            raise
+        for one in active:
+            if one not in sound:
+                one.bounds.append(float("-inf"))
+        return sound, data.expect([one.parameters for one in sound])

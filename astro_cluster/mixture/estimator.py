@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from astro_cluster.mixture.degenerate import DegenerateComponentWarning
+from astro_cluster.mixture.degenerate import DegenerateComponentWarning, without
 from astro_cluster.mixture.em import OnStep, Run
 from astro_cluster.mixture.engine import ENGINES, Dataset, one_blas_thread
 from astro_cluster.mixture.fitted import FittedMixture
@@ -315,7 +315,7 @@ class GaussianMixture(FittedMixture):
         self._take(best)
         return material
 
-    def _take(self, best: Run) -> None:
+    def _take(self, best: Run, stacklevel: int = 5) -> None:
         """Become what a run found, and say what was wrong with it."""
         self._keep(best.parameters)
         self.lower_bound_, self.lower_bounds_ = best.bound, best.bounds
@@ -325,13 +325,13 @@ class GaussianMixture(FittedMixture):
                 f"of {self.n_components} components some did not last: {'; '.join(best.events)}. Take fewer "
                 "components, or raise reg_covar",
                 DegenerateComponentWarning,
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(
                 "The best start did not converge: raise max_iter or tol, or look for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
 
     def _check_start(self, start: Parameters) -> None:
@@ -491,7 +491,10 @@ class GaussianMixture(FittedMixture):
             Mean log-likelihood of a row under the mixture before the step.
         """
         check_is_fitted(self)
-        self._keep(maximize(moments, self.covariance_type, self.reg_covar))  # type: ignore[arg-type]
+        fitted = maximize(moments, self.covariance_type, self.reg_covar)  # type: ignore[arg-type]
+        if (removed := self.weights_ == 0).any():
+            fitted = without(fitted, removed)
+        self._keep(fitted)
         self.lower_bound_ = moments.log_likelihood / moments.n_rows
         self.lower_bounds_ = [*getattr(self, "lower_bounds_", []), self.lower_bound_]
         self.n_iter_ = len(self.lower_bounds_)

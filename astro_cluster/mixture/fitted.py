@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from astro_cluster.mixture.engine import Dataset, make_engine
 from astro_cluster.mixture.parameters import Parameters, full_covariances
-from astro_cluster.mixture.rows import Engine, Rows, RowSource
+from astro_cluster.mixture.rows import ADVICE, Engine, NotPositiveDefiniteError, Rows, RowSource
 from astro_cluster.mixture.sources import as_source, gives_chunks
 from astro_cluster.mixture.survey import check_rows, to_rows
 from astro_cluster.mixture.tails import tail_probability
@@ -74,15 +74,24 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return to_rows(X, errors, sample_weight)
 
     def _keep(self, parameters: Parameters) -> None:
-        self.weights_, self.means_ = parameters.weights, parameters.means
-        self.covariances_ = parameters.covariances
+        """Become a mixture, unless one of its covariances cannot be inverted."""
+        covariances = parameters.covariances
         if parameters.diagonal:
-            self.precisions_ = 1 / self.covariances_
-            self.precisions_cholesky_ = np.sqrt(self.precisions_)
-            return
-        lower = np.linalg.cholesky(self.covariances_)
-        self.precisions_cholesky_ = np.swapaxes(np.linalg.inv(lower), -1, -2)
-        self.precisions_ = self.precisions_cholesky_ @ np.swapaxes(self.precisions_cholesky_, -1, -2)
+            if not (covariances > 0).all():
+                raise NotPositiveDefiniteError(f"a variance is not positive: {ADVICE}")
+            precisions = 1 / covariances
+            factors = np.sqrt(precisions)
+        else:
+            try:
+                lower = np.linalg.cholesky(covariances)
+            except np.linalg.LinAlgError as error:
+                raise NotPositiveDefiniteError(
+                    f"the covariance of a component is not positive definite: {ADVICE}"
+                ) from error
+            factors = np.swapaxes(np.linalg.inv(lower), -1, -2)
+            precisions = factors @ np.swapaxes(factors, -1, -2)
+        self.weights_, self.means_, self.covariances_ = parameters.weights, parameters.means, covariances
+        self.precisions_, self.precisions_cholesky_ = precisions, factors
 
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.covariances_, self.covariance_type)  # type: ignore[arg-type]

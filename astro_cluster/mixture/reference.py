@@ -30,7 +30,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from astro_cluster.mixture.parameters import Moments, Parameters, full_covariances
-from astro_cluster.mixture.rows import NotPositiveDefiniteError, Rows
+from astro_cluster.mixture.rows import ADVICE, NotPositiveDefiniteError, Rows
 
 __all__ = ["BAD_NOISE", "DEPENDENT", "Data", "NumpyEngine", "cholesky_factors", "variances_of"]
 
@@ -38,8 +38,7 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _CHUNK_VALUES = 2**21  # numbers in one temporary array: 16 MB
 _LARGEST_CONDITION = 1e6  # of a correlation matrix, for ten digits by the short way
 _FARTHEST = 1e300  # squared distance: beyond, nothing could be told apart
-_ADVICE = "raise reg_covar, take fewer components, or scale the features alike"
-DEPENDENT = f"the covariance of some of the features is not positive definite: {_ADVICE}"
+DEPENDENT = f"the covariance of some of the features is not positive definite: {ADVICE}"
 BAD_NOISE = "the covariance matrix of the measurement error of a row is not positive semi-definite"
 
 
@@ -138,7 +137,7 @@ def cholesky_factors(parameters: Parameters) -> np.ndarray:
     factors = np.empty(covariances.shape)
     for k, covariance in enumerate(covariances):
         factors[k] = _cholesky(
-            covariance, f"the covariance of component {k} is not positive definite: {_ADVICE}"
+            covariance, f"the covariance of component {k} is not positive definite: {ADVICE}"
         )
     return factors
 

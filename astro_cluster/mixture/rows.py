@@ -10,7 +10,11 @@ import numpy as np
 
 from astro_cluster.mixture.parameters import Moments, Parameters
 
-__all__ = ["Engine", "NotPositiveDefiniteError", "RowSource", "Rows"]
+__all__ = ["ADVICE", "Engine", "NotPositiveDefiniteError", "RowSource", "Rows"]
+
+
+# What to do about a covariance that cannot be inverted.
+ADVICE = "raise reg_covar, take fewer components, or scale the features alike"
 
 
 class NotPositiveDefiniteError(ValueError):

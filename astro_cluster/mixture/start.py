@@ -288,7 +288,9 @@ def short_runs(
         reg_covar=reg_covar,
         guard=guard,
     )
-    return [
-        [one.parameters for one in sorted(of_one_size, key=lambda one: -one.bound)[:n_init]]
-        for of_one_size in runs
-    ]
+    return [[one.parameters for one in sorted(group, key=_rank)[:n_init]] for group in runs]
+
+
+def _rank(one: Run) -> tuple[float, int]:
+    """Order runs by likelihood; of those that found the same one, to rounding, the first comes first."""
+    return -round(one.bound, 9), one.number

@@ -81,5 +81,5 @@ def sweep(
         runs = fit_all(material, sizes, largest._settings(), random_state, on_step=on_step)
     for one, best in zip(fitted, runs, strict=True):
         one.n_features_in_ = largest.n_features_in_
-        one._take(best)
+        one._take(best, stacklevel=3)
     return fitted

@@ -27,7 +27,14 @@ def torch_engine():
 ENGINES = {"numba": CompiledEngine, "numpy": NumpyEngine, "torch": torch_engine}
 HOLES = ("complete", "scattered", "patterns", "empty row")
 NOISES = ("no noise", "diagonal noise", "full noise")
-SHAPES = tuple(itertools.product((1, 3, 5), (1, 3)))  # features, components
+FEATURES = (1, 3, 5)  # the numbers for which kernels are compiled here; a few tests have many features
+# What treats the two shapes of covariances and of errors in its own way, for tests of what holds for all.
+PAIRS = (
+    ("full", "no noise"),
+    ("tied", "full noise"),
+    ("diag", "diagonal noise"),
+    ("spherical", "full noise"),
+)
 
 
 @pytest.fixture(params=ENGINES)
@@ -120,11 +127,25 @@ def as_tuple(moments):
     return moments.log_likelihood, moments.mass, moments.first, moments.second
 
 
-@pytest.mark.parametrize(("d", "k"), SHAPES)
-@pytest.mark.parametrize("weighted", [False, True], ids=["no weights", "weights"])
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("holes", HOLES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def in_turn():
+    """Yield every kind with all noises and holes; the rest in turn, so that each meets all of these."""
+    for a, b, c, k in itertools.product(
+        range(len(COVARIANCE_TYPES)), range(len(NOISES)), range(len(HOLES)), (1, 3)
+    ):
+        turn = a + b + c + k // 2
+        yield COVARIANCE_TYPES[a], HOLES[c], NOISES[b], turn % 2 == 0, FEATURES[turn % len(FEATURES)], k
+
+
+def test_all_cases_meet():
+    seen = {(kind, noise, d) for kind, _, noise, _, d, _ in in_turn()}
+    assert seen == set(itertools.product(COVARIANCE_TYPES, NOISES, FEATURES))
+    seen = {(kind, noise, weighted, k) for kind, _, noise, weighted, _, k in in_turn()}
+    assert seen == set(itertools.product(COVARIANCE_TYPES, NOISES, (False, True), (1, 3)))
+    seen = {(holes, noise, d) for _, holes, noise, _, d, _ in in_turn()}
+    assert seen == set(itertools.product(HOLES, NOISES, FEATURES))
+
+
+@pytest.mark.parametrize(("kind", "holes", "noise", "weighted", "d", "k"), list(in_turn()))
 def test_e_step_is_exact(engine, kind, holes, noise, weighted, d, k):
     rows, parameters, joint, expected = case(kind, holes, noise, weighted, d, k)
     prepared = engine.prepare(rows)
@@ -140,7 +161,7 @@ def test_e_step_is_exact(engine, kind, holes, noise, weighted, d, k):
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_mahalanobis_distance_in_the_observed_dimensions(name, kind, noise):
     rng = np.random.default_rng(13)
-    engine, parameters = ENGINES[name](), random_mixture(rng, 3, 4, kind)
+    engine, parameters = ENGINES[name](), random_mixture(rng, 3, 3, kind)
     rows = random_rows(rng, parameters, "scattered", noise)
     rows.values[4] = np.nan
     found = engine.mahalanobis(engine.prepare(rows), parameters)
@@ -266,8 +287,8 @@ def test_a_component_without_weight_counts_nothing(engine, kind, noise):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_a_row_with_nothing_observed_gets_the_weights(engine, kind, noise):
     rng = np.random.default_rng(37)
-    p = random_mixture(rng, 3, 4, kind)
-    values = np.full((2, 4), np.nan)
+    p = random_mixture(rng, 3, 3, kind)
+    values = np.full((2, 3), np.nan)
     prepared = engine.prepare(Rows(values, random_noise(rng, values, noise)))
     np.testing.assert_allclose(np.exp(engine.log_joint(prepared, p)), [p.weights] * 2, rtol=1e-14)
     (moments,) = engine.expect(prepared, [p])
@@ -276,11 +297,10 @@ def test_a_row_with_nothing_observed_gets_the_weights(engine, kind, noise):
     assert (moments.first == 0).all()
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_order_of_rows_does_not_matter(engine, kind, noise):
     rng = np.random.default_rng(41)
-    p = random_mixture(rng, 2, 4, kind)
+    p = random_mixture(rng, 2, 3, kind)
     rows = random_rows(rng, p, "scattered", noise, weighted=True)
     order = rng.permutation(len(rows))
     one, other = engine.prepare(rows), engine.prepare(rows.take(order))
@@ -290,11 +310,10 @@ def test_order_of_rows_does_not_matter(engine, kind, noise):
     assert_moments(engine.expect(other, [p])[0], as_tuple(engine.expect(one, [p])[0]), rtol=1e-12)
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_moments_of_chunks_add_up(engine, kind, noise):
     rng = np.random.default_rng(43)
-    p = random_mixture(rng, 3, 4, kind)
+    p = random_mixture(rng, 3, 3, kind)
     rows = random_rows(rng, p, "scattered", noise, weighted=True)
     (whole,) = engine.expect(engine.prepare(rows), [p])
     parts = [rows.take(slice(0, 1)), rows.take(slice(1, 30)), rows.take(slice(30, None))]
@@ -303,8 +322,7 @@ def test_moments_of_chunks_add_up(engine, kind, noise):
     assert total.n_rows == pytest.approx(rows.total_weight)
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_whole_weights_are_repetitions(engine, kind, noise):
     rng = np.random.default_rng(47)
     p = random_mixture(rng, 2, 3, kind)
@@ -321,10 +339,10 @@ def test_whole_weights_are_repetitions(engine, kind, noise):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_no_error_is_no_noise(engine, kind):
     rng = np.random.default_rng(53)
-    p = random_mixture(rng, 3, 4, kind)
+    p = random_mixture(rng, 3, 3, kind)
     rows = random_rows(rng, p, "scattered")
     (sharp,) = engine.expect(engine.prepare(rows), [p])
-    for noise in (np.zeros(rows.values.shape), np.zeros((*rows.values.shape, 4))):
+    for noise in (np.zeros(rows.values.shape), np.zeros((*rows.values.shape, 3))):
         (found,) = engine.expect(engine.prepare(Rows(rows.values, noise)), [p])
         assert_moments(found, as_tuple(sharp), rtol=1e-11)
 
@@ -342,8 +360,7 @@ def test_many_features(engine, d, kind, noise):
     np.testing.assert_allclose(engine.log_joint(prepared, p), joint, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_no_rows(engine, kind, noise):
     p = random_mixture(np.random.default_rng(73), 2, 3, kind)
     errors = {"no noise": None, "diagonal noise": np.empty((0, 3)), "full noise": np.empty((0, 3, 3))}[noise]
@@ -354,11 +371,10 @@ def test_no_rows(engine, kind, noise):
     assert engine.log_joint(prepared, p).shape == (0, 2)
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_several_mixtures_at_once(engine, kind, noise):
     rng = np.random.default_rng(59)
-    models = [random_mixture(rng, k, 3, kind) for k in (2, 2, 3, 1, 9, 2)]
+    models = [random_mixture(rng, k, 3, kind) for k in (2, 3, 1, 2)]
     rows = random_rows(rng, models[0], "scattered", noise, weighted=True)
     found = engine.expect(engine.prepare(rows), models)
     assert len(found) == len(models)
@@ -367,8 +383,7 @@ def test_several_mixtures_at_once(engine, kind, noise):
     assert engine.expect(engine.prepare(rows), []) == []
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize(("kind", "noise"), PAIRS)
 def test_rows_are_only_read_and_passes_are_the_same(engine, kind, noise):
     rng = np.random.default_rng(61)
     p = random_mixture(rng, 2, 3, kind)
@@ -423,7 +438,7 @@ def test_small_chunks_change_nothing(monkeypatch, module, kind, noise):
     if module == "torch_engine":
         monkeypatch.setattr(sys.modules["astro_cluster.mixture.torch_engine"], "_MANY_ROWS", 4)
     rng = np.random.default_rng(71)
-    p = random_mixture(rng, 2, 4, kind)
+    p = random_mixture(rng, 2, 3, kind)
     rows = random_rows(rng, p, "scattered", noise, weighted=True, n=120)
     prepared = engine.prepare(rows)
     assert_moments(engine.expect(prepared, [p])[0], brute.expect(rows.values, rows.noise, rows.weights, p))

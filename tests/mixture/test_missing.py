@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from astro_cluster import GaussianMixture
@@ -81,9 +79,9 @@ def brute_force(X, parameters):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_a_row_with_nothing_observed_gets_the_weights(kind):
     rng = np.random.default_rng(2)
-    p = random_mixture(rng, 3, 4, kind)
+    p = random_mixture(rng, 3, 3, kind)
     gm = GaussianMixture.from_parameters(p.weights, p.means, p.covariances, covariance_type=kind)
-    X = np.full((1, 4), np.nan)
+    X = np.full((1, 3), np.nan)
     np.testing.assert_allclose(gm.predict_proba(X)[0], p.weights, rtol=1e-14)
     assert gm.score_samples(X)[0] == pytest.approx(0.0, abs=1e-14)
     assert gm.tail_probability(X)[0] == 1.0
@@ -108,34 +106,6 @@ def test_tail_probability_is_uniform_for_members():
     assert np.abs(np.sort(tail) - (np.arange(len(tail)) + 0.5) / len(tail)).max() < 0.03
 
 
-seeds = st.integers(0, 2**32 - 1)
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=seeds)
-def test_order_of_rows_and_columns_does_not_matter(seed):
-    rng = np.random.default_rng(seed)
-    p = random_mixture(rng, 2, 4, "full")
-    X = holed_rows(rng, 30, 4, 0.3)
-    rows, columns = rng.permutation(30), rng.permutation(4)
-    shuffled = Parameters(p.weights, p.means[:, columns], p.covariances[:, columns][:, :, columns], "full")
-    np.testing.assert_allclose(
-        log_joint(X[rows][:, columns], shuffled), log_joint(X, p)[rows], rtol=1e-9, atol=1e-9
-    )
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=seeds)
-def test_a_column_of_nan_is_the_column_left_out(seed):
-    rng = np.random.default_rng(seed)
-    p = random_mixture(rng, 3, 4, "full")
-    X = holed_rows(rng, 30, 4, 0.2)
-    X[:, 2] = np.nan
-    keep = [0, 1, 3]
-    marginal = Parameters(p.weights, p.means[:, keep], p.covariances[:, keep][:, :, keep], "full")
-    np.testing.assert_allclose(log_joint(X, p), log_joint(X[:, keep], marginal), rtol=1e-8, atol=1e-8)
-
-
 def test_recovers_a_mixture_from_holes():
     truth = GaussianMixture.from_parameters(
         [0.5, 0.5], [[0.0, 0.0, 0.0], [6.0, 0.0, 3.0]], [np.eye(3), np.eye(3) + 0.5]
@@ -153,7 +123,7 @@ def test_recovers_a_mixture_from_holes():
     ("X", "message"),
     [
         (np.array([[1.0, np.nan], [2.0, np.nan], [3.0, np.nan]]), "column 1 has no value"),
-        (np.array([[1.0, np.inf], [2.0, 1.0], [3.0, 1.0]]), "infinity"),
+        (np.array([[1.0, np.inf], [2.0, 1.0], [3.0, 1.0]]), "column 1 is infinite in row 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(X, message):
