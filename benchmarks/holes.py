@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import shlex
 import statistics
 import sys
@@ -26,12 +25,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
-import sklearn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from measure import machine
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - it makes the next but one there
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - it lets the next line be
 from sklearn.impute import IterativeImputer
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
@@ -54,9 +54,9 @@ LOOKS = {
     "integrated out (ours)": {"color": "#0072B2", "marker": "o"},
     "IterativeImputer": {"color": "#D55E00", "marker": "s"},
     "median": {"color": "#009E73", "marker": "^"},
-    "rows dropped": {"color": "#666666", "marker": "X"},
-    "rows dropped, kept rows only": {"color": "#666666", "marker": "X", "markerfacecolor": "white"},
-    "complete mixture, holes in the rows only": {"color": "black", "linestyle": ":"},
+    "rows dropped": {"color": "#666666", "marker": "D"},
+    "rows dropped, kept ones only": {"color": "#666666", "marker": "D", "markerfacecolor": "white"},
+    "complete mixture, not refitted": {"color": "black", "linestyle": ":"},
 }
 OURS, IMPUTED, MEDIAN, DROPPED, KEPT, ASSIGNED = LOOKS
 
@@ -96,7 +96,7 @@ def imputed(X: np.ndarray) -> np.ndarray:
         return IterativeImputer(random_state=0).fit_transform(X)
 
 
-def run(X: np.ndarray, *, patterns: int, imputer_patterns: int, n_complete: int) -> Study:
+def run(X: np.ndarray, *, patterns: int, imputer_patterns: int, n_complete: int, n_init: int = 1) -> Study:
     """Make the study."""
     found = Study()
     reference = ac.GaussianMixture(N_COMPONENTS, n_init=10, max_iter=MAX_ITER, random_state=REFERENCE_SEED)
@@ -108,7 +108,7 @@ def run(X: np.ndarray, *, patterns: int, imputer_patterns: int, n_complete: int)
     }
 
     def fit(rows: np.ndarray, panel: str, seed: int) -> tuple[np.ndarray, float]:
-        own = begin if panel == "a" else {"random_state": seed}
+        own = begin if panel == "a" else {"random_state": seed, "n_init": n_init}
         mixture = ac.GaussianMixture(N_COMPONENTS, max_iter=MAX_ITER, **own)
         return mixture.fit_predict(rows), mixture.lower_bound_
 
@@ -123,9 +123,7 @@ def run(X: np.ndarray, *, patterns: int, imputer_patterns: int, n_complete: int)
         kept = ~holes.any(axis=1)
         if pattern == 0:
             found.complete.append(int(kept.sum()))
-        found.agreement["a", ASSIGNED, fraction].append(
-            adjusted_rand_score(labels, reference.predict(holed))
-        )
+        found.agreement["a", ASSIGNED, fraction].append(adjusted_rand_score(labels, reference.predict(holed)))
         ways = {OURS: None, MEDIAN: median_filled}
         if pattern < imputer_patterns:
             ways[IMPUTED] = imputed
@@ -161,8 +159,6 @@ def run(X: np.ndarray, *, patterns: int, imputer_patterns: int, n_complete: int)
 def draw(found: Study, path: Path) -> None:
     """Draw ARI against the fraction of missing cells."""
     style = {"font.size": 9, "axes.labelsize": 9, "xtick.direction": "in", "ytick.direction": "in"}
-    import matplotlib as mpl
-
     with mpl.rc_context(style):
         figure = Figure(figsize=(7.2, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -171,7 +167,14 @@ def draw(found: Study, path: Path) -> None:
         ceiling(right, found)
         left.set_ylabel("adjusted Rand index with the complete fit")
         handles, names = left.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        figure.legend(
+            [handles[names.index(m)] for m in LOOKS if m in names],
+            [m for m in LOOKS if m in names],
+            loc="outside lower center",
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)
 
@@ -189,7 +192,7 @@ def panel(ax: Axes, found: Study, name: str, title: str) -> None:
             ax.plot(x, middle, label=method, lw=1, **LOOKS[method])
             continue
         ax.errorbar(
-            x + 0.5 * (place - 2), middle, spread, label=method, lw=1.3, ms=5, capsize=2, elinewidth=0.8,
+            x + 0.5 * (place - 2), middle, spread, label=method, lw=1.3, ms=4.5, capsize=2, elinewidth=0.8,
             ls="" if method == KEPT else "-", **LOOKS[method],
         )  # fmt: skip
     ax.set_title(title, loc="left", fontsize=9)
@@ -215,73 +218,70 @@ def shown(values: Iterable[float]) -> str:
     values = list(values)
     if not values:
         return "–"
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    middle, low, high = (round(v, 2) + 0.0 for v in (statistics.median(values), min(values), max(values)))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"  # + 0.0: no minus before a zero
 
 
-def table(found: Study, name: str) -> list[str]:
+def table(found: Study, name: str) -> str:
     methods = [m for m in LOOKS if any(key[:2] == (name, m) for key in found.agreement)]
     lines = ["| cells missing | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
     for fraction in FRACTIONS:
         cells = [shown(found.agreement.get((name, m, fraction), [])) for m in methods]
         lines.append(f"| {fraction:.0%} | " + " | ".join(cells) + " |")
-    return lines
+    return "\n".join(lines)
 
 
 def report(found: Study, arguments: argparse.Namespace, took: float) -> str:
     """Return the tables as Markdown."""
-    times = [m for m in LOOKS if any(key[0] == m for key in found.seconds)]
-    lines = [
-        "# What holes cost",
-        "",
-        f"Made on {datetime.now(UTC):%Y-%m-%d} by `{shlex.join(['python', *arguments.command])}` in {took:.0f} s: "
-        f"{platform.machine()}, {os.cpu_count()} cores (shared), Python {platform.python_version()}, NumPy "
-        f"{np.__version__}, scikit-learn {sklearn.__version__}, astro_cluster {ac.__version__}.",
-        "",
-        "1,615 real rows of the Chandra Source Catalog 2 (Pérez-Díaz et al. 2024, MNRAS 528, 4852), complete in "
-        "the 35 features of `ac.recipes.CSC2`, on the scales of the complete rows; a full mixture of "
-        f"{N_COMPONENTS} components.  Cells are taken away completely at random: patterns of the seeds 0 to "
-        f"{arguments.patterns - 1}, for IterativeImputer (scikit-learn's defaults: BayesianRidge, 10 rounds) 0 to "
-        f"{arguments.imputer_patterns - 1}.  Numbers are the adjusted Rand index (ARI) with the memberships of the "
-        f"complete fit (seed {REFERENCE_SEED}, `n_init=10`): median over the patterns, least and greatest in "
-        "brackets.  Rows that are dropped count as one class of their own; \"kept rows only\" leaves them out of "
-        "the index.  Rows without a hole, in the first pattern: "
-        + ", ".join(f"{n} at {f:.0%}" for n, f in zip(found.complete, FRACTIONS, strict=True))
-        + f"; with no more than {N_COMPONENTS} nothing is fitted.",
-        "",
-        "## (a) All started from the complete fit",
-        "",
-        *table(found, "a"),
-        "",
-        "The last column is the complete mixture, not fitted again, that assigns the rows with holes: what the "
-        "holes cost in the rows alone.",
-        "",
-        "## (b) Starts of their own",
-        "",
-        "`init_params=\"short-runs\"`, `n_init=1`, the seed of the pattern.",
-        "",
-        *table(found, "b"),
-        "",
-        f"Without any hole, {len(found.with_reference)} fits of other seeds (0, 1, …) agree with the reference to "
-        f"{shown(found.with_reference)}, any two of them to {shown(found.among_themselves)}.",
-        "",
-        "Mean log-likelihood of a row of our mixture, (a) against (b), median over the patterns: "
-        + ", ".join(
-            f"{statistics.median(found.likelihood['a', f]):.2f} and "
-            f"{statistics.median(found.likelihood['b', f]):.2f} at {f:.0%}"
-            for f in FRACTIONS
-        )
-        + ".",
-        "",
-        "Seconds, from the rows with holes to the memberships, with starts of their own (median):",
-        "",
-        "| cells missing | " + " | ".join(times) + " |",
-        "|---" * (len(times) + 1) + "|",
-        *(
-            f"| {f:.0%} | " + " | ".join(f"{statistics.median(found.seconds[m, f]):.1f}" for m in times) + " |"
-            for f in FRACTIONS
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+    complete = ", ".join(f"{n} at {f:.0%}" for n, f in zip(found.complete, FRACTIONS, strict=True))
+    bounds = ", ".join(
+        " and ".join(f"{statistics.median(found.likelihood[panel, f]):.2f}" for panel in "ab")
+        + f" at {f:.0%}"
+        for f in FRACTIONS
+    )
+    methods = [m for m in LOOKS if any(key[0] == m for key in found.seconds)]
+    times = ["| cells missing | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for f in FRACTIONS:
+        middle = (f"{statistics.median(found.seconds[m, f]):.1f}" for m in methods)
+        times.append(f"| {f:.0%} | " + " | ".join(middle) + " |")
+    command = shlex.join(["python", *arguments.command])
+    return f"""# What holes cost
+
+Made on {datetime.now(UTC):%Y-%m-%d} by `{command}` in {took:.0f} s on a shared machine:
+{machine()}, astro_cluster {ac.__version__}.
+
+1,615 real rows of the Chandra Source Catalog 2 (Pérez-Díaz et al. 2024, MNRAS 528, 4852), complete in the 35
+features of `ac.recipes.CSC2`, on the scales of the complete rows; full mixtures of {N_COMPONENTS} components.
+Cells are taken away completely at random: patterns of the seeds 0 to {arguments.patterns - 1}, for
+IterativeImputer (scikit-learn's defaults: BayesianRidge, 10 rounds) the first {arguments.imputer_patterns}.
+
+Numbers are the adjusted Rand index (ARI) with the memberships of the complete fit (seed {REFERENCE_SEED},
+`n_init=10`): median over the patterns, least and greatest in brackets.  Rows that are dropped count as one
+class of their own; "kept ones only" leaves them out of the index.  Rows without a hole, in the first pattern:
+{complete}; where there are no more than {N_COMPONENTS}, nothing is fitted.
+
+## (a) All started from the complete fit
+
+{table(found, "a")}
+
+The last column is the complete mixture itself, which assigns the rows with holes: what these rows lose.
+
+## (b) Starts of their own
+
+`init_params="short-runs"`, `n_init={arguments.n_init}`, the seed of the pattern.
+
+{table(found, "b")}
+
+Without any hole, {len(found.with_reference)} fits of other seeds (0, 1, …) agree with the complete fit to
+{shown(found.with_reference)}, any two of them to {shown(found.among_themselves)}.
+
+Mean log-likelihood of a row of our mixture, (a) and (b), median over the patterns:
+{bounds}.
+
+Seconds, from the rows with holes to the memberships, with starts of their own (median):
+
+{chr(10).join(times)}
+"""
 
 
 def main() -> None:
@@ -290,6 +290,7 @@ def main() -> None:
     parser.add_argument("--patterns", type=int, default=5, help="patterns of holes (default 5)")
     parser.add_argument("--imputer-patterns", type=int, default=3, help="of these, for IterativeImputer")
     parser.add_argument("--complete", type=int, default=10, help="complete fits of other seeds (default 10)")
+    parser.add_argument("--n-init", type=int, default=1, help="starts followed to the end in (b)")
     parser.add_argument("--figure", type=Path, default=FIGURE)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
     arguments = parser.parse_args()
@@ -306,6 +307,7 @@ def main() -> None:
         patterns=arguments.patterns,
         imputer_patterns=arguments.imputer_patterns,
         n_complete=arguments.complete,
+        n_init=arguments.n_init,
     )
     arguments.output.write_text(report(found, arguments, time.perf_counter() - began), encoding="utf-8")
     draw(found, arguments.figure)

@@ -61,7 +61,7 @@ copybutton_only_copy_prompt_lines = True
 
 
 def setup(app):
-    """Draw the figures of the tutorials before the pages are read."""
+    """Draw the figures of the pages before the pages are read."""
     from make_figures import make_figures
 
     app.connect("builder-inited", lambda _: make_figures())

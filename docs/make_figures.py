@@ -1,4 +1,4 @@
-"""Draw the figures of the tutorials, by running the tutorials themselves.
+"""Draw the figures of the pages, by running the pages themselves.
 
 What a page shows is therefore what the code on that page draws.  Sphinx calls this when a
 build begins; ``python docs/make_figures.py`` does it by hand.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 FIGURES = DOCS / "_static" / "figures"
-PAGES = ("tutorials/chandra.rst",)
+PAGES = ("tutorials/chandra.rst", "user_guide/comparing.rst", "user_guide/calibration.rst")
 
 
 def make_figures() -> list[Path]:
