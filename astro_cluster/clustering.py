@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 
 from astro_cluster import models
+from astro_cluster.bootstrapping import add_bootstrap, checked_number
+from astro_cluster.checkpoints import Checkpoint, Start
 from astro_cluster.columns import check_free, require
 from astro_cluster.estimators import default_missing, make_estimator
 from astro_cluster.exceptions import AstroClusterWarning, InputError
-from astro_cluster.features import Features, FittedFeatures, Missing, as_features
+from astro_cluster.features import FeatureMatrix, Features, FittedFeatures, Missing, as_features
 from astro_cluster.memberships import add_memberships, expected_columns
 from astro_cluster.mixture import DegenerateComponentWarning, GaussianMixture
-from astro_cluster.provenance import OMIT, Step, step
+from astro_cluster.mixture.em import OnStep, Run
+from astro_cluster.mixture.resampled import OnSample
+from astro_cluster.provenance import OMIT, Step, content_hash, step
 from astro_cluster.tables import PathLike, Source, as_qtable, derive, float_values
 
 __all__ = ["assign", "cluster", "model_table"]
@@ -38,6 +43,10 @@ def cluster(
     weights: str | None = None,
     prefix: str = "",
     random_state: int | None = None,
+    bootstrap: int = 0,
+    start: QTable | Table | PathLike | dict[str, Any] | None = None,
+    checkpoint: PathLike | None = None,
+    progress: Callable[[int, Any], Any] | bool | None = None,
     overwrite: bool = False,
     **parameters: Any,
 ) -> Step:
@@ -67,6 +76,19 @@ def cluster(
         Put before the new columns, so that several runs stand side by side.
     random_state : int, optional
         Seed; overrides the estimator's own.  Without any seed one is drawn and recorded.
+    bootstrap : int, optional
+        Of our mixture: to how many bootstrap samples to refit it, to see how far the memberships
+        move; 50, say.
+    start : `~astropy.table.QTable`, `~astropy.table.Table`, str or path, optional
+        Of our mixture: a checkpoint, a clustered table or a model table, or a file of one, that
+        EM starts from, on its scales.  A fit that was stopped ends as if it had not been;
+        ``max_iter`` is how many steps may follow.
+    checkpoint : str or path, optional
+        Of our mixture: a file to keep the best mixture so far in while EM runs, as a model table.
+    progress : callable or bool, optional
+        Of our mixture: whether to show a line that tells how EM is going, or a function that is
+        called after each step with its number and the runs.  By default the line is shown on a
+        terminal if the fit takes more than two seconds.
     overwrite : bool, optional
         Replace columns of the same names.
     **parameters
@@ -77,14 +99,17 @@ def cluster(
     `~astropy.table.QTable`
         The same rows with the new columns ``cluster`` (-1 is noise) and, where the method
         knows them, ``prob_0`` …, ``prob_max``, ``entropy``, ``log_density`` and ``outlier``;
-        masked in rows that were not used.
+        with ``bootstrap`` also ``prob_0_spread`` … and ``co_assignment``; masked in rows that were
+        not used.
 
     Raises
     ------
     InputError
         If the table has fewer usable rows than the method needs, a feature, its errors or the
-        weights cannot be used, a new column's name is taken, or the estimator is unknown or not
-        able to do it.
+        weights cannot be used, a new column's name is taken, the estimator is unknown or not
+        able to do it, the start is that of another fit, or there cannot be a checkpoint.
+    KeyboardInterrupt
+        If the fit is stopped.  With ``checkpoint`` a note says where its mixture is.
 
     Examples
     --------
@@ -95,27 +120,31 @@ def cluster(
     'stat.probability;stat.max'
     """
     table = as_qtable(table)
-    fitted = make_estimator(estimator, random_state=random_state, **parameters)
+    bootstrap = checked_number(bootstrap)
+    origin = None if start is None else Start.of(start)
+    fitted = _made(estimator, origin, random_state, parameters)
+    _check_ours(fitted, bootstrap=bootstrap, start=origin, checkpoint=checkpoint, progress=progress)
     if len(table) == 1:
         raise InputError("the table has 1 row; clustering needs at least 2")
     wanted = _overridden(as_features(features), missing, errors)
     _check_able(fitted, wanted, weights)
     counts = None if weights is None else _row_weights(table, weights)
-    # A row that counts nothing must not shift the scales.
-    recipe, matrix = wanted.fit_transform(
-        table, missing=default_missing(fitted), rows=None if counts is None else counts > 0
-    )
+    recipe, matrix = _treated(table, wanted, fitted, counts, origin)
     _check_policy(recipe, fitted)
     if counts is not None:
         matrix = dataclasses.replace(matrix, usable=matrix.usable & ~np.isnan(counts))
         counts = counts[matrix.usable]
-    check_free(table, expected_columns(fitted, prefix), overwrite=overwrite)
+    check_free(table, expected_columns(fitted, prefix, bootstrap=bootstrap > 0), overwrite=overwrite)
     X, noise = matrix.used()
     _check_rows(X, fitted, counts)
-    given = {"errors": noise, "sample_weight": counts}
-    labels = _fit(fitted, X, {name: value for name, value in given.items() if value is not None})
+    inputs = list(dict.fromkeys([*recipe.inputs, *([] if weights is None else [weights])]))
+    run, keeper = _beginning(origin, checkpoint, table, inputs, recipe, prefix)
     out = derive(table)
-    add_memberships(out, fitted, matrix, labels, prefix=prefix, overwrite=overwrite)
+    with _followed(fitted, progress, keeper) as (on_step, on_sample):
+        labels = _fit(fitted, X, errors=noise, sample_weight=counts, start=run, on_step=on_step)
+        add_memberships(out, fitted, matrix, labels, prefix=prefix, overwrite=overwrite)
+        if bootstrap:
+            add_bootstrap(out, fitted, matrix, counts, bootstrap, prefix=prefix, on_sample=on_sample)
     seed = fitted.get_params().get("random_state")
     facts: dict[str, Any] = {
         "recipe": recipe.to_plain(),
@@ -125,17 +154,52 @@ def cluster(
     if (model := models.to_plain(fitted, matrix.names)) is not None:
         facts["model"] = model
     # The estimator in full stands for the name and the parameters that it was made of, and the
-    # features for their errors.
-    left_out = dict.fromkeys([*parameters, "random_state", "errors"], OMIT)
-    recorded = {**left_out, "estimator": fitted, "features": wanted}
+    # features for their errors; how the fit was followed changes nothing.
+    left_out = dict.fromkeys([*parameters, "random_state", "errors", "checkpoint", "progress"], OMIT)
+    kept = {"bootstrap": bootstrap or OMIT, "start": OMIT if origin is None else origin.stored}
+    recorded = {**left_out, **kept, "estimator": fitted, "features": wanted}
     return Step(
         out,
         table,
-        inputs=list(dict.fromkeys([*recipe.inputs, *([] if weights is None else [weights])])),
+        inputs=inputs,
         seed=seed if isinstance(seed, (int, np.integer)) else None,
         facts=facts,
         parameters=recorded,
     )
+
+
+def _made(
+    estimator: BaseEstimator | str,
+    origin: Start | None,
+    random_state: int | None,
+    parameters: dict[str, Any],
+) -> BaseEstimator:
+    """Return the estimator to fit, of the kind of the start if there is one."""
+    if origin is None:
+        return make_estimator(estimator, random_state=random_state, **parameters)
+    completed = origin.completed(estimator, parameters)
+    made = make_estimator(estimator, random_state=random_state, **completed)
+    if isinstance(made, GaussianMixture):
+        origin.check(made)
+    return made
+
+
+def _beginning(
+    origin: Start | None,
+    checkpoint: PathLike | None,
+    table: QTable,
+    inputs: Iterable[str],
+    recipe: FittedFeatures,
+    prefix: str,
+) -> tuple[Run | None, Checkpoint | None]:
+    """Return where EM goes on from, and what keeps it."""
+    if origin is None and checkpoint is None:
+        return None, None
+    input_hash = content_hash(table, inputs)
+    run = None if origin is None else origin.run(input_hash)
+    if checkpoint is None:
+        return run, None
+    return run, Checkpoint(checkpoint, origin, recipe=recipe, prefix=prefix, input_hash=input_hash)
 
 
 def _overridden(
@@ -145,6 +209,39 @@ def _overridden(
     if missing is not None and features.missing != missing:
         features = dataclasses.replace(features, missing=missing)
     return features if errors is None else dataclasses.replace(features, errors=errors)
+
+
+def _check_ours(estimator: BaseEstimator, **options: Any) -> None:
+    """Make sure that what only our mixture can do is not asked of another method."""
+    asked = [name for name, value in options.items() if value]
+    if asked and not isinstance(estimator, GaussianMixture):
+        raise InputError(
+            f"{', '.join(asked)} {'need' if len(asked) > 1 else 'needs'} our mixture (estimator='gmm'), not "
+            f"{type(estimator).__name__}; leave it out"
+        )
+
+
+def _treated(
+    table: QTable,
+    wanted: Features,
+    estimator: BaseEstimator,
+    counts: np.ndarray | None,
+    origin: Start | None,
+) -> tuple[FittedFeatures, FeatureMatrix]:
+    """Return the features fitted to a table, or those of the start, and the rows."""
+
+    def learned() -> tuple[FittedFeatures, FeatureMatrix]:
+        # A row that counts nothing must not shift the scales.
+        rows = None if counts is None else counts > 0
+        return wanted.fit_transform(table, missing=default_missing(estimator), rows=rows)
+
+    if origin is None:
+        return learned()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the features of the start say it again
+        asked, _ = learned()
+    recipe = origin.recipe(asked)
+    return recipe, recipe.transform(table)
 
 
 def _check_able(estimator: BaseEstimator, features: Features, weights: str | None) -> None:
@@ -208,11 +305,34 @@ def _check_rows(X: np.ndarray, estimator: BaseEstimator, weights: np.ndarray | N
             raise InputError(f"{name}={wanted} is more than the {n} usable rows; ask for fewer groups")
 
 
-def _fit(estimator: BaseEstimator, X: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray | None:
+@contextlib.contextmanager
+def _followed(
+    estimator: BaseEstimator, progress: Callable[[int, Any], Any] | bool | None, keeper: Checkpoint | None
+) -> Iterator[tuple[OnStep | None, OnSample | None]]:
+    """Yield what is called after each step of EM, and after each bootstrap sample."""
+    if not isinstance(estimator, GaussianMixture):
+        yield None, None
+        return
+    from astro_cluster.progress import watch
+
+    with contextlib.ExitStack() as stack:
+        found = [None if keeper is None else stack.enter_context(keeper).on_step]
+        watching = stack.enter_context(watch(progress))
+        listeners = [one for one in (*found, watching.on_step) if one is not None]
+
+        def on_step(step: int, runs: Sequence[Run]) -> None:
+            for listener in listeners:
+                listener(step, runs)
+
+        yield on_step if listeners else None, watching.on_sample
+
+
+def _fit(estimator: BaseEstimator, X: np.ndarray, **options: Any) -> np.ndarray | None:
     """Fit and return the labels, complaints of scikit-learn in our words.
 
     None from a method that gives all memberships in one pass: its labels come with them.
     """
+    given = {name: value for name, value in options.items() if value is not None}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -86,6 +86,19 @@ REGISTRY: dict[str, ColumnSpec] = {
         "Probability that a member lies at least as far out as this row; small means outlier",
         form=".4g",
     ),
+    "prob_spread": ColumnSpec(
+        "prob_{index}_spread",
+        "stat.stdev;stat.probability",
+        "Standard deviation of prob_{index} over {number} fits to bootstrap samples",
+        form=".4f",
+    ),
+    "co_assignment": ColumnSpec(
+        "co_assignment",
+        "stat.probability;stat.mean",
+        "Share of {number} bootstrap fits that keep the row and another of its cluster together, mean over "
+        "these others",
+        form=".4f",
+    ),
     "tsne": ColumnSpec("tsne_{index}", "stat.param;meta.modelled", "t-SNE coordinate {index}"),
     "latent": ColumnSpec("latent", "stat.param;meta.modelled", "Latent coordinates by {method}"),
     "match_separation": ColumnSpec(

@@ -46,6 +46,7 @@ class Conf(config.ConfigNamespace):
     )
     retries = _Item(4, "How often a failed request is tried again.")
     retry_wait = _Item(2.0, "Seconds before the first new try; doubled before each further one.")
+    checkpoint_interval = _Item(30.0, "Seconds between two writings of a checkpoint of a running fit.")
     cache_dir = _Item(
         "", "Folder of the answers of remote services; empty for the folder of the astropy cache."
     )

@@ -26,7 +26,10 @@ class _Column(NamedTuple):
     empty: float = np.nan
 
 
-def expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
+_OF_A_CLUSTERING = r"cluster|prob_\d+|prob_max|entropy|log_density|outlier|prob_\d+_spread|co_assignment"
+
+
+def expected_columns(estimator: BaseEstimator, prefix: str, *, bootstrap: bool = False) -> list[str]:
     """Return the names of the columns that a method will add, before it is fitted.
 
     Parameters
@@ -35,6 +38,8 @@ def expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
         Fitted or not.
     prefix : str
         Put before the names.
+    bootstrap : bool, optional
+        Whether it is a mixture that will be bootstrapped.
 
     Returns
     -------
@@ -47,15 +52,18 @@ def expected_columns(estimator: BaseEstimator, prefix: str) -> list[str]:
     ['a_cluster', 'a_prob_0', 'a_prob_max', 'a_entropy', 'a_log_density', 'a_outlier']
     """
     names = [column_name("cluster", prefix=prefix)]
+    k = estimator.get_params().get("n_components", 0)
+    indices = range(k if isinstance(k, (int, np.integer)) else 0)  # else the fit will complain
     if hasattr(estimator, "predict_proba"):
-        k = estimator.get_params().get("n_components", 0)
-        if isinstance(k, (int, np.integer)):  # else the fit will complain
-            names += [column_name("prob", prefix=prefix, index=i) for i in range(k)]
+        names += [column_name("prob", prefix=prefix, index=i) for i in indices]
         names += [column_name(key, prefix=prefix) for key in ("prob_max", "entropy", "log_density")]
     elif type(estimator) is HDBSCAN:
         names.append(column_name("prob_max", prefix=prefix))
     if hasattr(estimator, "tail_probability"):
         names.append(column_name("outlier", prefix=prefix))
+    if bootstrap:
+        names += [column_name("prob_spread", prefix=prefix, index=i) for i in indices]
+        names.append(column_name("co_assignment", prefix=prefix))
     return names
 
 
@@ -119,7 +127,7 @@ def add_memberships(
     names = [column_name(column.key, prefix=prefix, index=column.index) for column in columns]
     check_free(out, names, overwrite=overwrite)
     if overwrite:  # all of the old clustering, which may have had more components
-        old = re.compile(re.escape(prefix) + r"(cluster|prob_\d+|prob_max|entropy|log_density|outlier)")
+        old = re.compile(f"{re.escape(prefix)}({_OF_A_CLUSTERING})")
         out.remove_columns([name for name in out.colnames if old.fullmatch(name)])
     usable, method = matrix.usable, type(estimator).__name__
     for key, index, values, empty in columns:
