@@ -31,14 +31,14 @@ ENGINES = ("numba", "numpy", "torch")
 
 
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
-@pytest.mark.parametrize(("n", "d", "k"), [(400, 1, 2), (600, 3, 3), (500, 8, 1), (900, 9, 4), (1200, 35, 8)])
+@pytest.mark.parametrize(("n", "d", "k"), [(400, 1, 2), (600, 3, 3), (500, 8, 1), (900, 9, 4), (800, 35, 8)])
 def test_agrees_with_sklearn_row_by_row(kind, n, d, k):
     rng = np.random.default_rng([n, d, k])
     p = random_mixture(rng, k, d, kind, apart=2.0, weights=np.full(k, 1 / k))
     X = members(rng, p, n) + 100.0
-    options = start_from(p) | dict(means_init=p.means + 100.0, max_iter=8, tol=0.0)
+    options = start_from(p) | dict(means_init=p.means + 100.0, max_iter=5, tol=0.0)
     ours, theirs = GaussianMixture(**options).fit(X), SklearnMixture(**options).fit(X)
-    assert ours.n_iter_ == theirs.n_iter_ == 8
+    assert ours.n_iter_ == theirs.n_iter_ == 5
     np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-9)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
@@ -97,11 +97,11 @@ def test_engines_fit_the_same(kind, noise):
 def test_the_number_of_threads_changes_no_digit(kind, d, noise, holes):
     rng = np.random.default_rng(3)
     p = random_mixture(rng, 2, d, kind)
-    n = 9000 if d == 3 else 4500  # several slabs
+    n = 6500 if d == 3 else 4200  # several slabs
     X = members(rng, p, n)
     X = punched(rng, X, holes) if holes else X
     given = dict(errors=random_errors(rng, n, d, noise), sample_weight=rng.uniform(0.0, 2.0, n))
-    fits = [fixed_steps(p, 3, n_jobs=n_jobs).fit(X, **given) for n_jobs in (1, 2, 3, 5, None, -1)]
+    fits = [fixed_steps(p, 3, n_jobs=n_jobs).fit(X, **given) for n_jobs in (1, 2, 3, 5, None)]
     probabilities = [one.predict_proba(X, errors=given["errors"]) for one in fits]
     for one, found in zip(fits[1:], probabilities[1:], strict=True):
         assert_identical_fit(one, fits[0])
