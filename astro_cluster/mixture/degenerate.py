@@ -32,7 +32,7 @@ class Guard:
     variance : (d,) array
         Variances of the columns, which tell a point from a cluster.
     row_weight : float
-        Mean weight of a row.
+        Smallest weight of a row.
     reg_covar : float
         What is added to the variances.
     points : bool, optional
@@ -88,7 +88,7 @@ class Guard:
         events = []
         for k in np.flatnonzero(bad):
             rows = moments.mass[k] / self.row_weight
-            what = f"component {k} {'was empty' if empty[k] else 'collapsed to a point'} ({rows:.3g} rows)"
+            what = f"component {k} {'was empty' if empty[k] else 'collapsed to a point'} ({rows:.4g} rows)"
             sound = ~bad & (fitted.weights > 0)
             if sound.any() and resets + len(events) < _RESETS * len(bad):
                 source = int(np.argmax(np.where(sound, fitted.weights, -1.0)))

@@ -129,8 +129,11 @@ def _expect(data: Dataset, active: list[Run], guard: Guard | None) -> tuple[list
     try:
         return active, data.expect([one.parameters for one in active])
     except NotPositiveDefiniteError:
-        for one in active:
-            if guard is not None and not has_density(one.parameters):
+        failed = [one for one in active if not has_density(one.parameters)]
+        if not failed:
+            raise
+        for one in failed:
+            if guard is not None:
                 one.parameters, events = guard.mend(one.parameters, len(one.events))
                 one.events += [f"step {len(one.bounds) + 1}: {event}" for event in events]
         sound = [one for one in active if has_density(one.parameters)]

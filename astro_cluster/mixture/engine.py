@@ -49,6 +49,15 @@ def _why_not_compiled() -> str:
     return ""
 
 
+@cache
+def _say_once(reason: str) -> None:
+    warnings.warn(
+        f"the compiled kernels do not work here ({reason}); NumPy does the work, more slowly",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
 def make_engine(name: EngineName = "auto", *, device: str = "cpu", n_threads: int | None = None) -> Engine:
     """Return an engine.
 
@@ -89,11 +98,7 @@ def make_engine(name: EngineName = "auto", *, device: str = "cpu", n_threads: in
     if reason := _why_not_compiled():
         if name == "numba":
             raise ImportError(f"the compiled kernels do not work here ({reason}); use engine='numpy'")
-        warnings.warn(
-            f"the compiled kernels do not work here ({reason}); NumPy does the work, more slowly",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        _say_once(reason)
         return NumpyEngine()
     from astro_cluster.mixture.compiled import CompiledEngine
 
@@ -161,9 +166,10 @@ class Dataset:
         with one_blas_thread():
             if self.source is None:
                 return keep(self.engine.log_joint(self._prepared, parameters))
-            return np.concatenate(
-                [
-                    keep(self.engine.log_joint(self.engine.prepare(rows), parameters))
-                    for rows in self.source.chunks()
-                ]
-            )
+            parts = [
+                keep(self.engine.log_joint(self.engine.prepare(rows), parameters))
+                for rows in self.source.chunks()
+            ]
+        if not parts:
+            raise ValueError("there are no rows: all chunks are empty")
+        return np.concatenate(parts)

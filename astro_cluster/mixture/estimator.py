@@ -27,6 +27,18 @@ from astro_cluster.mixture.survey import check_rows
 __all__ = ["GaussianMixture"]
 
 
+def _inverse(precisions: np.ndarray, *, full: bool) -> np.ndarray:
+    """Return the covariances that given precisions belong to, if there are any."""
+    if full:
+        symmetric = np.allclose(precisions, np.swapaxes(precisions, -1, -2))
+        if not (symmetric and (np.linalg.eigvalsh(precisions) > 0).all()):
+            raise ValueError("precisions_init should be symmetric and positive definite")
+        return np.linalg.inv(precisions)
+    if not (precisions > 0).all():
+        raise ValueError("precisions_init should be positive")
+    return 1 / precisions
+
+
 class GaussianMixture(FittedMixture):
     """Mixture of Gaussians whose rows may have missing values, measurement errors and weights.
 
@@ -285,6 +297,18 @@ class GaussianMixture(FittedMixture):
     def _fit(
         self, X: Any, errors: Any, sample_weight: Any, on_step: OnStep | None, going_on: Run | None
     ) -> Material:
+        """Fit, or leave everything as it was."""
+        before = vars(self).copy()
+        try:
+            return self._try_fit(X, errors, sample_weight, on_step, going_on)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _try_fit(
+        self, X: Any, errors: Any, sample_weight: Any, on_step: OnStep | None, going_on: Run | None
+    ) -> Material:
         before = getattr(self, "n_features_in_", None)
         continued = self.warm_start and hasattr(self, "converged_")
         rows = self._as_rows(X, errors, sample_weight, reset=True)
@@ -315,7 +339,7 @@ class GaussianMixture(FittedMixture):
         self._take(best)
         return material
 
-    def _take(self, best: Run, stacklevel: int = 5) -> None:
+    def _take(self, best: Run, stacklevel: int = 6) -> None:
         """Become what a run found, and say what was wrong with it."""
         self._keep(best.parameters)
         self.lower_bound_, self.lower_bounds_ = best.bound, best.bounds
@@ -373,7 +397,7 @@ class GaussianMixture(FittedMixture):
             raise ValueError("weights_init should be between 0 and 1 and add up to 1")
         covariances = None
         if precisions is not None:
-            covariances = np.linalg.inv(precisions) if kind in ("full", "tied") else 1 / precisions
+            covariances = _inverse(precisions, full=kind in ("full", "tied"))
         if any(array is None for array in arrays):
             how = "k-means++" if self.init_params == "short-runs" else self.init_params
             found = start(rows, k, how, kind, self.reg_covar, random_state)

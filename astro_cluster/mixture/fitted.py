@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from astro_cluster.mixture.engine import Dataset, make_engine
 from astro_cluster.mixture.parameters import Parameters, full_covariances
 from astro_cluster.mixture.rows import ADVICE, Engine, NotPositiveDefiniteError, Rows, RowSource
-from astro_cluster.mixture.sources import as_source, gives_chunks
+from astro_cluster.mixture.sources import CheckedSource, as_source, gives_chunks
 from astro_cluster.mixture.survey import check_rows, to_rows
 from astro_cluster.mixture.tails import tail_probability
 
@@ -62,7 +62,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
                     f"the source has {source.n_features} features, but {type(self).__name__} was fitted to "
                     f"{self.n_features_in_}"
                 )
-            return source
+            return source if reset else CheckedSource(source, to_fit=False)
         X = validate_data(
             self,
             _masked_to_nan(X),
@@ -177,7 +177,8 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         float
         """
-        return float(np.average(self.score_samples(X, errors=errors), weights=sample_weight))
+        total, weight = self._total(X, errors, sample_weight)
+        return total / weight
 
     def memberships(self, X: ArrayLike, *, errors: ArrayLike | None = None) -> dict[str, np.ndarray]:
         """Return all that the mixture says of each row, for one pass over the rows.
@@ -196,7 +197,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
             `predict`, `predict_proba`, `score_samples` and `tail_probability` give them.
         """
         check_is_fitted(self)
-        rows = self._as_rows(X, errors, reset=False)
+        rows = self._as_rows(np.asarray(X) if isinstance(X, np.memmap) else X, errors, reset=False)
         if not isinstance(rows, Rows):
             raise ValueError("memberships of a source are not kept all at once; give it chunk by chunk")
         check_rows(rows)
@@ -297,7 +298,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _total(self, X: Any, errors: Any, sample_weight: Any) -> tuple[float, float]:
         """Return the weighted log-likelihood and the sum of the weights."""
         log_densities = self.score_samples(X, errors=errors)
-        weights = np.ones(len(log_densities)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = np.ones(len(log_densities))
+        if sample_weight is not None:
+            rows = to_rows(log_densities[:, np.newaxis], None, sample_weight)
+            check_rows(rows)
+            weights = rows.weights
+            if not weights.sum() > 0:
+                raise ValueError(
+                    f"the weights of all {len(weights)} rows are zero; give some row a positive one"
+                )
         return float(log_densities @ weights), float(weights.sum())
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:

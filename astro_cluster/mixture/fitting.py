@@ -61,10 +61,7 @@ class Material:
 
     def guard(self, reg_covar: float) -> Guard:
         """Return what looks after degenerate components of such data."""
-        row_weight = self.survey.total_weight / self.survey.n_rows
-        if isinstance(self.rows, Rows) and self.rows.weights is not None:
-            row_weight = float(self.rows.weights.min())  # none of them is zero
-        return Guard(self.survey.variance, row_weight, reg_covar, points=self.noisy)
+        return Guard(self.survey.variance, self.survey.lightest, reg_covar, points=self.noisy)
 
     def sample(self, random_state: np.random.RandomState) -> Rows:
         """Return rows to find starts in: all, or some drawn by chance."""

@@ -317,6 +317,9 @@ class CheckedSource:
         Where the rows come from.
     names : sequence of str, optional
         Names of the columns, for messages.
+    to_fit : bool, optional
+        Whether a mixture is to be fitted to the rows.  If not, each pass checks them, there is no
+        survey, and a column may be empty.
 
     Attributes
     ----------
@@ -330,8 +333,8 @@ class CheckedSource:
     array([2.])
     """
 
-    def __init__(self, source: RowSource, *, names: Sequence[str] | None = None) -> None:
-        self._source, self._names = source, names
+    def __init__(self, source: RowSource, *, names: Sequence[str] | None = None, to_fit: bool = True) -> None:
+        self._source, self._names, self._to_fit = source, names, to_fit
         self.n_features = source.n_features
         self.survey: Survey | None = None
 
@@ -373,8 +376,11 @@ class CheckedSource:
                 raise ValueError(f"the chunks have {rows.n_features} columns, not {self.n_features}")
             if known is None:
                 check_rows(rows, first_row, self._names)
-                survey = survey + Survey.of(rows)
+                if self._to_fit:
+                    survey = survey + Survey.of(rows)
             yield rows
+        if not self._to_fit:
+            return
         if known is None:
             survey.check(self._names)
             self.survey = survey

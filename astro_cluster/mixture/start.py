@@ -169,10 +169,8 @@ def _nearest_seeds(white: _White, k: int, weights: np.ndarray, rng: np.random.Ra
     label = np.zeros(len(weights), dtype=np.int64)
     for number in range(1, k):
         p = chance * nearest
-        if not p.sum() > 0:
-            raise ValueError(
-                f"there are only {number} distinct rows for {k} components; take fewer components"
-            )
+        if not p.sum() > 0:  # alike to rounding, beside a value far out: any row will do
+            p = chance
         distance = white.squared_distances(int(rng.choice(len(p), p=p / p.sum())))
         closer = distance < nearest
         label[closer], nearest[closer] = number, distance[closer]
@@ -249,11 +247,6 @@ def short_runs(
     -------
     list of list of Parameters
         The best first.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer distinct rows than components.
 
     Notes
     -----

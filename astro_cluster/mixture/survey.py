@@ -264,6 +264,8 @@ class Survey:
         Weighted mean of the values.
     squares : (d,) array
         Weighted sum of squared deviations from the mean.
+    lightest : float
+        Smallest weight of a row that counts.
 
     Notes
     -----
@@ -286,6 +288,7 @@ class Survey:
     maximum: np.ndarray
     mean: np.ndarray
     squares: np.ndarray
+    lightest: float
 
     @classmethod
     def empty(cls, n_features: int) -> Survey:
@@ -301,7 +304,8 @@ class Survey:
         Survey
         """
         zero, infinite = np.zeros(n_features), np.full(n_features, np.inf)
-        return cls(0, 0.0, np.zeros(n_features, dtype=np.int64), zero, infinite, -infinite, zero, zero)
+        seen = np.zeros(n_features, dtype=np.int64)
+        return cls(0, 0.0, seen, zero, infinite, -infinite, zero, zero, np.inf)
 
     @classmethod
     def of(cls, rows: Rows) -> Survey:
@@ -318,6 +322,11 @@ class Survey:
         """
         if len(rows) == 0:
             return cls.empty(rows.n_features)
+        with np.errstate(over="ignore", invalid="ignore"):  # `check` says which column is too large
+            return cls._of(rows)
+
+    @classmethod
+    def _of(cls, rows: Rows) -> Survey:
         counted = ~np.isnan(rows.values)
         if rows.weights is None:
             weight = counted.sum(axis=0).astype(float)
@@ -342,6 +351,7 @@ class Survey:
             np.where(counted, rows.values, -np.inf).max(axis=0),
             mean,
             (weighted * deviation**2).sum(axis=0),
+            1.0 if rows.weights is None else float(rows.weights[rows.weights > 0].min(initial=np.inf)),
         )
 
     def __add__(self, other: Survey) -> Survey:
@@ -358,6 +368,7 @@ class Survey:
             np.maximum(self.maximum, other.maximum),
             np.where(self.weight > 0, self.mean + step * share, other.mean),
             self.squares + other.squares + step**2 * self.weight * share,
+            min(self.lightest, other.lightest),
         )
 
     @property
@@ -382,6 +393,14 @@ class Survey:
             raise ValueError("there are no rows: all chunks are empty")
         if not self.total_weight > 0:
             raise ValueError(f"the weights of all {self.n_rows} rows are zero; give some row a positive one")
+        large = np.flatnonzero(~np.isfinite(self.variance))
+        if large.size:
+            column = large[0]
+            largest = max(-self.minimum[column], self.maximum[column])
+            raise ValueError(
+                f"{_label(column, names)} has values up to {largest:.3g}, "
+                "whose squares are no numbers; set to NaN what stands for 'not measured', or take logarithms"
+            )
         empty = np.flatnonzero(self.seen == 0)
         if empty.size:
             where = "any row" if self.total_weight == self.n_rows else "any row of positive weight"

@@ -67,7 +67,8 @@ def sweep(
     fitted = [GaussianMixture(k, **parameters) for k in sizes]
     if not fitted:
         return []
-    if any(p in parameters for p in ("weights_init", "means_init", "precisions_init", "warm_start")):
+    own = ("weights_init", "means_init", "precisions_init", "warm_start")
+    if any(parameters.get(name) is not None and parameters[name] is not False for name in own):
         raise ValueError("a sweep looks for its starts itself; fit a mixture alone to give it one")
     for one in fitted:
         one._validate_params()

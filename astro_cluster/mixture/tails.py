@@ -88,7 +88,8 @@ def tail_probability(
         How many draws each is based on; the least possible value is 1 / (draws + 1).  0 if
         there are too many kinds of rows to simulate: then it is the chi-square tail of the
         squared Mahalanobis distance, averaged over the components by the row's probabilities,
-        which is the same for components that do not overlap.
+        which judges a row within the component that it belongs to: where components differ much in
+        density, that is another question.
     """
     observed = (~np.isnan(rows.values)).sum(axis=1)
     if not len(rows):

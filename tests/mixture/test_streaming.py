@@ -201,7 +201,6 @@ def test_a_source_with_fewer_distinct_rows_than_components():
         GaussianMixture(3).fit([np.zeros((5, 2)), np.ones((5, 2))])
 
 
-@pytest.mark.xfail(strict=True, reason="rows of sources are checked in fits only")
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "partial", "bic"])
 def test_what_is_wrong_with_chunks_says_where_of_a_fitted_mixture(method):
     gm = fit(X)

@@ -24,8 +24,6 @@ START = random_mixture(RNG, 2, 3, "full")
 X = members(RNG, START, 9000)  # several slabs
 OTHER = members(RNG, random_mixture(RNG, 2, 2, "full"), 300)
 
-UNDONE = pytest.mark.xfail(strict=True, reason="a fit that fails leaves n_features_in_ behind")
-
 
 # ---------------------------------------------------------------- the pool
 
@@ -127,7 +125,6 @@ def state(estimator):
     }
 
 
-@UNDONE
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("method", ["fit", "fit_predict"])
 def test_an_interruption_leaves_a_fresh_estimator_fresh(method, n_jobs):
@@ -152,7 +149,6 @@ def test_an_interruption_of_the_same_fit_leaves_a_fitted_estimator_as_it_was(n_j
     np.testing.assert_array_equal(gm.predict(X), labels)
 
 
-@UNDONE
 @pytest.mark.parametrize("trouble", ["interruption", "infinite", "too few", "warm start"])
 def test_a_fit_of_other_columns_that_fails_leaves_a_fitted_estimator_as_it_was(trouble):
     gm = GaussianMixture(2, random_state=0, tol=0.0, max_iter=3).fit(X)

@@ -13,11 +13,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
 from astro_cluster.mixture.kernels import blocks, lanes
+from astro_cluster.mixture.kernels.blocks import responsibilities
 from astro_cluster.mixture.kernels.lanes import WIDTH, Lanes, Pointer, Vector
 
 __all__ = ["BLOCK", "NEGLIGIBLE", "TILE", "add_first", "add_second", "kernels", "padded", "unpack_second"]
@@ -214,16 +214,13 @@ def unpack_second(tiled: np.ndarray, d: int) -> np.ndarray:
     -------
     (k, d, d) array
     """
-    return tiled.reshape(len(tiled), -1)[:, _places(d)]
-
-
-@cache
-def _places(d: int) -> np.ndarray:
-    """Return where the elements of a d × d matrix stand in the tiles of its lower triangle."""
-    row, column = np.indices((d, d))
-    high, low = np.maximum(row, column), np.minimum(row, column)
-    tile = high // TILE * (high // TILE + 1) // 2 + low // TILE
-    return (tile * TILE + high % TILE) * TILE + low % TILE
+    n = padded(d) // TILE
+    full = np.zeros((len(tiled), n, TILE, n, TILE))
+    high, low = np.tril_indices(n)
+    full[:, high, :, low, :] = np.moveaxis(tiled.reshape(len(tiled), -1, TILE, TILE), 1, 0)
+    full = full.reshape(len(tiled), n * TILE, n * TILE)[:, :d, :d]
+    lower = np.tril(full)
+    return lower + np.swapaxes(np.tril(full, -1), 1, 2)
 
 
 @cache
@@ -238,10 +235,9 @@ def kernels(d: int) -> tuple[Callable[..., None], Callable[..., None]]:
 
 @cache
 def _build(small: int, stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    log_densities, add_moments, to_responsibilities = _log_densities, _moments, blocks.responsibilities
     block = BLOCK
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def expect(X, w, begin, end, whitening, means, constants, models, joint, mass, first, second, total):
         """Add the moments of rows begin … end for every model (components models[m] … models[m+1])."""
         if stamp == "":  # the stamp is part of the key under which this is cached on disk
@@ -274,11 +270,11 @@ def _build(small: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
                 a = models[m]
                 k = models[m + 1] - a
                 mean = flat_means[a * size :]
-                log_densities(
+                _log_densities(
                     x, work, flat_whitening[a * size * size :], mean, constants[a:], k, joint, tiles, small
                 )
-                to_responsibilities(joint, weights, k, total[m], block)
-                add_moments(
+                responsibilities(joint, weights, k, total[m], block)
+                _moments(
                     x,
                     work,
                     mean,
@@ -290,7 +286,7 @@ def _build(small: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
                     tiles,
                 )
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def log_joint(X, begin, end, whitening, means, constants, joint, out):
         """Write the log joint densities of rows begin … end."""
         if stamp == "":
@@ -305,7 +301,7 @@ def _build(small: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
             for i in range(n):
                 for j in range(d):
                     x[j * block + i] = X[start + i, j]
-            log_densities(
+            _log_densities(
                 x, work, whitening.reshape(-1), means.reshape(-1), constants, k, joint, tiles, small
             )
             for i in range(n):

@@ -12,6 +12,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from astro_cluster.mixture.kernels import blocks, lanes
+from astro_cluster.mixture.kernels.blocks import responsibilities
 from astro_cluster.mixture.kernels.lanes import WIDTH, Lanes
 
 __all__ = ["BLOCK", "kernels"]
@@ -126,6 +127,17 @@ def _moments(
     return types.void(x, noise, means, variances, k, joint, mass, first, second, d, noisy_), generate
 
 
+@njit(nogil=True, error_model="numpy")
+def _load(X, noise, start, end, x, c, noisy):
+    """Put a block of rows into lanes; past the end, the first of them again."""
+    for row in range(BLOCK):
+        i = start + row if start + row < end else start
+        for j in range(X.shape[1]):
+            x[j * BLOCK + row] = X[i, j]
+            if noisy:
+                c[j * BLOCK + row] = noise[i, j]
+
+
 @cache
 def kernels(noisy: bool) -> tuple[Callable[..., None], Callable[..., None]]:
     """Return the compiled passes, with error variances or without: moments, and log joint densities."""
@@ -133,22 +145,9 @@ def kernels(noisy: bool) -> tuple[Callable[..., None], Callable[..., None]]:
 
 
 def _build(noisy: int, stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    log_densities, add_moments, to_responsibilities = _log_densities, _moments, blocks.responsibilities
     block = BLOCK
 
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def load(X, noise, start, end, x, c):
-        """Put a block of rows into lanes; past the end, the first of them again."""
-        if stamp == "":  # the stamp is part of the key under which this is cached on disk
-            return
-        for row in range(block):
-            i = start + row if start + row < end else start
-            for j in range(X.shape[1]):
-                x[j * block + row] = X[i, j]
-                if noisy:
-                    c[j * block + row] = noise[i, j]
-
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def expect(
         X, noise, w, begin, end, means, variances, logs, constants, models, mass, first, second, total
     ):
@@ -161,7 +160,7 @@ def _build(noisy: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
         joint = np.empty(len(constants) * block)
         weights = np.ones(block)
         for start in range(begin, end, block):
-            load(X, noise, start, end, x, c)
+            _load(X, noise, start, end, x, c, noisy)
             for row in range(block):
                 inside = start + row < end
                 weights[row] = (w[start + row] if w.size else 1.0) if inside else 0.0
@@ -169,13 +168,11 @@ def _build(noisy: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
                 a = models[m]
                 k = models[m + 1] - a
                 mean, variance = means[a * d :], variances[a * d :]
-                log_densities(x, c, mean, variance, logs[a * d :], constants[a:], k, joint, d, noisy)
-                to_responsibilities(joint, weights, k, total[m], block)
-                add_moments(
-                    x, c, mean, variance, k, joint, mass[a:], first[a * d :], second[a * d :], d, noisy
-                )
+                _log_densities(x, c, mean, variance, logs[a * d :], constants[a:], k, joint, d, noisy)
+                responsibilities(joint, weights, k, total[m], block)
+                _moments(x, c, mean, variance, k, joint, mass[a:], first[a * d :], second[a * d :], d, noisy)
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def log_joint(X, noise, begin, end, means, variances, logs, constants, out):
         """Write the log joint densities of rows begin … end."""
         if stamp == "":
@@ -186,8 +183,8 @@ def _build(noisy: int, stamp: str) -> tuple[Callable[..., None], Callable[..., N
         c = np.empty((d if noisy else 1) * block)
         joint = np.empty(k * block)
         for start in range(begin, end, block):
-            load(X, noise, start, end, x, c)
-            log_densities(x, c, means, variances, logs, constants, k, joint, d, noisy)
+            _load(X, noise, start, end, x, c, noisy)
+            _log_densities(x, c, means, variances, logs, constants, k, joint, d, noisy)
             for row in range(min(block, end - start)):
                 for component in range(k):
                     out[start + row, component] = joint[component * block + row]

@@ -23,6 +23,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from astro_cluster.mixture.kernels import blocks, complete, lanes
+from astro_cluster.mixture.kernels.blocks import responsibilities
 from astro_cluster.mixture.kernels.complete import BLOCK, NEGLIGIBLE, TILE
 from astro_cluster.mixture.kernels.lanes import WIDTH, Lanes
 
@@ -227,6 +228,86 @@ def _add_moments(typing: Any, deviations: Any, root: Any, first: Any, second: An
     return types.void(deviations, root, first, second, tiles), generate
 
 
+@njit(nogil=True, error_model="numpy")
+def _load(X, start, end, x, seen, missing, counts, observed):
+    """Put a block of rows into lanes (past the end, its first row again); return the most holes."""
+    most = 0
+    for row in range(BLOCK):
+        i = start + row if start + row < end else start
+        m = 0
+        for j in range(X.shape[1]):
+            known = not np.isnan(X[i, j])
+            x[j * BLOCK + row] = X[i, j] if known else 0.0
+            seen[j * BLOCK + row] = 1.0 if known else 0.0
+            if not known:
+                missing[m * BLOCK + row] = j
+                m += 1
+        counts[row] = m
+        observed[row] = _LOG_2PI * (X.shape[1] - m)
+        most = max(most, m)
+    return most
+
+
+@njit(nogil=True, error_model="numpy")
+def _gathered(precision, missing, counts, row, matrix):
+    """Put P_mm of eight rows into lanes, padded by the unit matrix; return its size."""
+    m = 0
+    for lane in range(WIDTH):
+        m = max(m, counts[row + lane])
+    t = 0
+    for i in range(m):
+        for j in range(i + 1):
+            for lane in range(WIDTH):
+                inside = i < counts[row + lane]
+                a = missing[i * BLOCK + row + lane] if inside else 0
+                b = missing[j * BLOCK + row + lane] if inside else 0
+                outside = 1.0 if i == j else 0.0
+                matrix[t * WIDTH + lane] = precision[a, b] if inside else outside
+            t += 1
+    return m
+
+
+@njit(nogil=True, error_model="numpy")
+def _densities(
+    x, seen, missing, counts, observed, mean, precision, constant, deviations, pulled, form, matrix,
+    inverse, right, log, expected, joint,
+):  # fmt: skip
+    """Log joint densities of a block under one component, and the expected missing deviations."""
+    _pull(x, seen, mean, precision, deviations, pulled, form, len(mean))
+    for row in range(0, BLOCK, WIDTH):
+        m = _gathered(precision, missing, counts, row, matrix)
+        log[:] = observed[row : row + WIDTH]
+        for j in range(m):
+            for lane in range(WIDTH):
+                inside = j < counts[row + lane]
+                a = missing[j * BLOCK + row + lane] if inside else 0
+                right[j * WIDTH + lane] = pulled[a * BLOCK + row + lane] if inside else 0.0
+        _decompose(matrix, inverse, log, m)
+        _solve(matrix, inverse, right, form[row:], m)
+        _finish(form[row:], log, constant, joint[row:])
+        for j in range(m):
+            for lane in range(WIDTH):
+                expected[j * BLOCK + row + lane] = right[j * WIDTH + lane]
+
+
+@njit(nogil=True, error_model="numpy")
+def _add_spread(precision, missing, counts, r, matrix, inverse, out, spread):
+    """Add the covariances of the missing features of a block, times the responsibilities."""
+    for row in range(0, BLOCK, WIDTH):
+        if r[row : row + WIDTH].max() <= NEGLIGIBLE:
+            continue
+        m = _gathered(precision, missing, counts, row, matrix)
+        out[:WIDTH] = 0.0
+        _decompose(matrix, inverse, out, m)
+        _invert(matrix, inverse, r[row:], out, m)
+        for lane in range(WIDTH):
+            for i in range(counts[row + lane]):
+                a = missing[i * BLOCK + row + lane]
+                start = i * (i + 1) // 2
+                for j in range(i + 1):
+                    spread[a, missing[j * BLOCK + row + lane]] += out[(start + j) * WIDTH + lane]
+
+
 @cache
 def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """Return the compiled passes: moments, and log joint densities."""
@@ -234,89 +315,9 @@ def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
 
 
 def _build(stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    pull, decompose, solve, invert, finish = _pull, _decompose, _solve, _invert, _finish
-    add_moments, to_responsibilities = _add_moments, blocks.responsibilities
-    block, width, negligible, log_2pi = BLOCK, WIDTH, NEGLIGIBLE, _LOG_2PI
+    block, width, negligible = BLOCK, WIDTH, NEGLIGIBLE
 
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def load(X, start, end, x, seen, missing, counts, observed):
-        """Put a block of rows into lanes (past the end, its first row again); return the most holes."""
-        if stamp == "":  # the stamp is part of the key under which this is cached on disk
-            return 0
-        most = 0
-        for row in range(block):
-            i = start + row if start + row < end else start
-            m = 0
-            for j in range(X.shape[1]):
-                known = not np.isnan(X[i, j])
-                x[j * block + row] = X[i, j] if known else 0.0
-                seen[j * block + row] = 1.0 if known else 0.0
-                if not known:
-                    missing[m * block + row] = j
-                    m += 1
-            counts[row] = m
-            observed[row] = log_2pi * (X.shape[1] - m)
-            most = max(most, m)
-        return most
-
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def gathered(precision, missing, counts, row, matrix):
-        """Put P_mm of eight rows into lanes, padded by the unit matrix; return its size."""
-        m = 0
-        for lane in range(width):
-            m = max(m, counts[row + lane])
-        t = 0
-        for i in range(m):
-            for j in range(i + 1):
-                for lane in range(width):
-                    inside = i < counts[row + lane]
-                    a = missing[i * block + row + lane] if inside else 0
-                    b = missing[j * block + row + lane] if inside else 0
-                    outside = 1.0 if i == j else 0.0
-                    matrix[t * width + lane] = precision[a, b] if inside else outside
-                t += 1
-        return m
-
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def densities(
-        x, seen, missing, counts, observed, mean, precision, constant, deviations, pulled, form, matrix,
-        inverse, right, log, expected, joint,
-    ):  # fmt: skip
-        """Log joint densities of a block under one component, and the expected missing deviations."""
-        pull(x, seen, mean, precision, deviations, pulled, form, len(mean))
-        for row in range(0, block, width):
-            m = gathered(precision, missing, counts, row, matrix)
-            log[:] = observed[row : row + width]
-            for j in range(m):
-                for lane in range(width):
-                    inside = j < counts[row + lane]
-                    a = missing[j * block + row + lane] if inside else 0
-                    right[j * width + lane] = pulled[a * block + row + lane] if inside else 0.0
-            decompose(matrix, inverse, log, m)
-            solve(matrix, inverse, right, form[row:], m)
-            finish(form[row:], log, constant, joint[row:])
-            for j in range(m):
-                for lane in range(width):
-                    expected[j * block + row + lane] = right[j * width + lane]
-
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def add_spread(precision, missing, counts, r, matrix, inverse, out, spread):
-        """Add the covariances of the missing features of a block, times the responsibilities."""
-        for row in range(0, block, width):
-            if r[row : row + width].max() <= negligible:
-                continue
-            m = gathered(precision, missing, counts, row, matrix)
-            out[:width] = 0.0
-            decompose(matrix, inverse, out, m)
-            invert(matrix, inverse, r[row:], out, m)
-            for lane in range(width):
-                for i in range(counts[row + lane]):
-                    a = missing[i * block + row + lane]
-                    start = i * (i + 1) // 2
-                    for j in range(i + 1):
-                        spread[a, missing[j * block + row + lane]] += out[(start + j) * width + lane]
-
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def expect(X, w, begin, end, means, precisions, constants, models, mass, first, second, spread, total):
         """Add the moments of rows begin … end for every model (components models[m] … models[m+1])."""
         if stamp == "":
@@ -338,7 +339,7 @@ def _build(stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
         joint = np.empty(most_components * block)
         weights, root = np.ones(block), np.empty(block)
         for start in range(begin, end, block):
-            load(X, start, end, x, seen, missing, counts, observed)
+            _load(X, start, end, x, seen, missing, counts, observed)
             for row in range(block):
                 inside = start + row < end
                 weights[row] = (w[start + row] if w.size else 1.0) if inside else 0.0
@@ -346,12 +347,12 @@ def _build(stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
                 a = models[m]
                 k = models[m + 1] - a
                 for c in range(k):
-                    densities(
+                    _densities(
                         x, seen, missing, counts, observed, means[a + c], precisions[a + c],
                         constants[a + c : a + c + 1], deviations, pulled, form, matrix, inverse, right, log,
                         expected[c], joint[c * block :],
                     )  # fmt: skip
-                to_responsibilities(joint, weights, k, total[m], block)
+                responsibilities(joint, weights, k, total[m], block)
                 for c in range(k):
                     r = joint[c * block : (c + 1) * block]
                     responsibility = r.sum()
@@ -369,10 +370,10 @@ def _build(stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
                             place = missing[j * block + row] * block + row
                             deviations[place] = expected[c, j * block + row]
                     deviations[d * block :] = 0.0
-                    add_moments(deviations, root, first[a + c], second[a + c], tiles)
-                    add_spread(precisions[a + c], missing, counts, r, matrix, inverse, out, spread[a + c])
+                    _add_moments(deviations, root, first[a + c], second[a + c], tiles)
+                    _add_spread(precisions[a + c], missing, counts, r, matrix, inverse, out, spread[a + c])
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def log_joint(X, begin, end, means, precisions, constants, result):
         """Write the log joint densities of rows begin … end."""
         if stamp == "":
@@ -387,9 +388,9 @@ def _build(stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
         inverse, right, log = np.empty(d * width), np.empty(d * width), np.empty(width)
         expected, joint = np.empty(d * block), np.empty(block)
         for start in range(begin, end, block):
-            load(X, start, end, x, seen, missing, counts, observed)
+            _load(X, start, end, x, seen, missing, counts, observed)
             for c in range(k):
-                densities(
+                _densities(
                     x, seen, missing, counts, observed, means[c], precisions[c], constants[c : c + 1],
                     deviations, pulled, form, matrix, inverse, right, log, expected, joint,
                 )  # fmt: skip

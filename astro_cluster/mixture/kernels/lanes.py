@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils
 
-__all__ = ["LOWEST", "SOURCE", "WIDTH", "Cell", "Lanes", "Pointer", "Vector", "source_stamp"]
+__all__ = ["LOWEST", "SOURCE", "WIDTH", "Cell", "Lanes", "Pointer", "Vector", "kernel", "source_stamp"]
 
 WIDTH = 8
 LOWEST = -1e300  # a log density; beyond, nothing could be told apart
@@ -70,6 +72,27 @@ def source_stamp(*paths: str) -> str:
 
 
 SOURCE = __file__
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function, and keep it on disk where there is a folder for it.
+
+    Its closure is part of the key of the cache.  Numbers and text may stand there, but no
+    intrinsics or compiled functions, to which Numba gives another name in each process.
+
+    Parameters
+    ----------
+    function : callable
+        What Numba understands.
+
+    Returns
+    -------
+    callable
+    """
+    try:
+        return njit(function, nogil=True, error_model="numpy", cache=True)
+    except RuntimeError:  # no folder can be written to: compiled anew in each process
+        return njit(function, nogil=True, error_model="numpy")
 
 
 class Vector:

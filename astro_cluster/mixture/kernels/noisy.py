@@ -19,6 +19,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from astro_cluster.mixture.kernels import blocks, lanes
+from astro_cluster.mixture.kernels.blocks import responsibilities
 from astro_cluster.mixture.kernels.lanes import WIDTH, Lanes, Pointer, Vector
 
 __all__ = ["MOST_FEATURES", "NoiseKind", "kernels"]
@@ -168,6 +169,24 @@ def _accumulate(typing: Any, joint: Any, k: Any, moments: Any, sums: Any, d_: An
     return types.void(joint, k, moments, sums, d_), generate
 
 
+@njit(nogil=True, error_model="numpy")
+def _load(X, noise, start, end, x, c, d, kind):
+    """Put eight rows into lanes; past the end, the first of them again."""
+    for lane in range(WIDTH):
+        i = start + lane if start + lane < end else start
+        for j in range(d):
+            x[j * WIDTH + lane] = X[i, j]
+        if kind == 1:
+            for j in range(d):
+                c[j * WIDTH + lane] = noise[i, j]
+        if kind == 2:
+            t = 0
+            for j in range(d):
+                for f in range(j + 1):
+                    c[t * WIDTH + lane] = noise[i, j * d + f]
+                    t += 1
+
+
 @cache
 def kernels(d: int, kind: NoiseKind) -> tuple[Callable[..., None], Callable[..., None]]:
     """Return the compiled passes for d features with such noise: moments, and log joint densities."""
@@ -175,31 +194,11 @@ def kernels(d: int, kind: NoiseKind) -> tuple[Callable[..., None], Callable[...,
 
 
 def _build(d: int, kind: int, stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    conditionals, accumulate, to_responsibilities = _conditionals, _accumulate, blocks.responsibilities
     width = WIDTH
     n_noise = (0, d, d * (d + 1) // 2)[kind]
     n_moments = d + d * (d + 1) // 2
 
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def load(X, noise, start, end, x, c):
-        """Put eight rows into lanes; past the end, the first of them again."""
-        if stamp == "":  # the stamp is part of the key under which this is cached on disk
-            return
-        for lane in range(width):
-            i = start + lane if start + lane < end else start
-            for j in range(d):
-                x[j * width + lane] = X[i, j]
-            if kind == 1:
-                for j in range(d):
-                    c[j * width + lane] = noise[i, j]
-            if kind == 2:
-                t = 0
-                for j in range(d):
-                    for f in range(j + 1):
-                        c[t * width + lane] = noise[i, j * d + f]
-                        t += 1
-
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def expect(X, noise, w, begin, end, parameters, models, sums, total):
         """Add the moments of rows begin … end for every model (components models[m] … models[m+1])."""
         if stamp == "":
@@ -213,18 +212,18 @@ def _build(d: int, kind: int, stamp: str) -> tuple[Callable[..., None], Callable
         moments = np.empty(most * n_moments * width)
         weights = np.ones(width)
         for start in range(begin, end, width):
-            load(X, noise, start, end, x, c)
+            _load(X, noise, start, end, x, c, d, kind)
             for lane in range(width):
                 inside = start + lane < end
                 weights[lane] = (w[start + lane] if w.size else 1.0) if inside else 0.0
             for m in range(len(models) - 1):
                 a = models[m]
                 k = models[m + 1] - a
-                conditionals(x, c, parameters[a * (1 + n_moments) :], k, joint, moments, d, kind)
-                to_responsibilities(joint, weights, k, total[m], width)
-                accumulate(joint, k, moments, sums[a * (1 + n_moments) * width :], d)
+                _conditionals(x, c, parameters[a * (1 + n_moments) :], k, joint, moments, d, kind)
+                responsibilities(joint, weights, k, total[m], width)
+                _accumulate(joint, k, moments, sums[a * (1 + n_moments) * width :], d)
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def log_joint(X, noise, begin, end, parameters, out):
         """Write the log joint densities of rows begin … end."""
         if stamp == "":
@@ -234,8 +233,8 @@ def _build(d: int, kind: int, stamp: str) -> tuple[Callable[..., None], Callable
         c = np.empty(max(n_noise, 1) * width)
         joint = np.empty(k * width)
         for start in range(begin, end, width):
-            load(X, noise, start, end, x, c)
-            conditionals(x, c, parameters, k, joint, None, d, kind)
+            _load(X, noise, start, end, x, c, d, kind)
+            _conditionals(x, c, parameters, k, joint, None, d, kind)
             for lane in range(min(width, end - start)):
                 for component in range(k):
                     out[start + lane, component] = joint[component * width + lane]

@@ -17,6 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from astro_cluster.mixture.kernels import blocks, lanes
+from astro_cluster.mixture.kernels.blocks import responsibilities
 from astro_cluster.mixture.kernels.complete import NEGLIGIBLE, TILE
 from astro_cluster.mixture.kernels.lanes import WIDTH, Lanes, Pointer
 from astro_cluster.mixture.kernels.noisy import NoiseKind
@@ -222,6 +223,25 @@ def _add_products(
             second.add(lane.totals(values[WIDTH:]), lane.plus(place, WIDTH))
 
 
+@njit(nogil=True, error_model="numpy")
+def _load(X, noise, start, end, size, x, seen, c, kind):
+    """Put eight rows into lanes; past the end, the first of them again."""
+    d = X.shape[1]
+    for lane in range(WIDTH):
+        i = start + lane if start + lane < end else start
+        for j in range(d):
+            known = not np.isnan(X[i, j])
+            seen[j * WIDTH + lane] = 1.0 if known else 0.0
+            x[j * WIDTH + lane] = X[i, j] if known else 0.0
+            if kind == 1:
+                c[j * WIDTH + lane] = noise[i, j] if known else 0.0
+        if kind == 2:
+            for j in range(d):
+                for f in range(d):
+                    known = seen[j * WIDTH + lane] > 0 and seen[f * WIDTH + lane] > 0
+                    c[(j * size + f) * WIDTH + lane] = noise[i, j * d + f] if known else 0.0
+
+
 @cache
 def kernels(kind: NoiseKind) -> tuple[Callable[..., None], Callable[..., None]]:
     """Return the compiled passes for such noise: moments, and log joint densities."""
@@ -229,30 +249,9 @@ def kernels(kind: NoiseKind) -> tuple[Callable[..., None], Callable[..., None]]:
 
 
 def _build(kind: int, stamp: str) -> tuple[Callable[..., None], Callable[..., None]]:
-    decompose, add_expected, to_responsibilities = _decompose, _expect, blocks.responsibilities
     width, margin, negligible = WIDTH, TILE, NEGLIGIBLE
 
-    @njit(nogil=True, error_model="numpy", cache=True)
-    def load(X, noise, start, end, size, x, seen, c):
-        """Put eight rows into lanes; past the end, the first of them again."""
-        if stamp == "":  # the stamp is part of the key under which this is cached on disk
-            return
-        d = X.shape[1]
-        for lane in range(width):
-            i = start + lane if start + lane < end else start
-            for j in range(d):
-                known = not np.isnan(X[i, j])
-                seen[j * width + lane] = 1.0 if known else 0.0
-                x[j * width + lane] = X[i, j] if known else 0.0
-                if kind == 1:
-                    c[j * width + lane] = noise[i, j] if known else 0.0
-            if kind == 2:
-                for j in range(d):
-                    for f in range(d):
-                        known = seen[j * width + lane] > 0 and seen[f * width + lane] > 0
-                        c[(j * size + f) * width + lane] = noise[i, j * d + f] if known else 0.0
-
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def expect(X, noise, w, begin, end, means, covariances, constants, models, mass, first, second, total):
         """Add the moments of rows begin … end for every model (components models[m] … models[m+1])."""
         if stamp == "":
@@ -267,7 +266,7 @@ def _build(kind: int, stamp: str) -> tuple[Callable[..., None], Callable[..., No
         joint = np.empty(len(constants) * width)
         weights = np.ones(width)
         for start in range(begin, end, width):
-            load(X, noise, start, end, size, x, seen, c)
+            _load(X, noise, start, end, size, x, seen, c, kind)
             for lane in range(width):
                 inside = start + lane < end
                 weights[lane] = (w[start + lane] if w.size else 1.0) if inside else 0.0
@@ -277,26 +276,26 @@ def _build(kind: int, stamp: str) -> tuple[Callable[..., None], Callable[..., No
                 for j in range(k):
                     own = joint[j * width :]
                     own[:width] = constants[a + j]
-                    decompose(
+                    _decompose(
                         x, seen, c, means[a + j], covariances[a + j], lower, scaled, inverse, solution, own,
                         size, kind,
                     )  # fmt: skip
-                to_responsibilities(joint, weights, k, total[m], width)
+                responsibilities(joint, weights, k, total[m], width)
                 for j in range(k):
                     r = joint[j * width : (j + 1) * width]
                     mass[a + j] += r.sum()
                     if r.max() > negligible:
                         scratch = np.zeros(width)
-                        decompose(
+                        _decompose(
                             x, seen, c, means[a + j], covariances[a + j], lower, scaled, inverse, solution,
                             scratch, size, kind,
                         )  # fmt: skip
-                        add_expected(
+                        _expect(
                             seen, covariances[a + j], lower, inverse, solution, r, work, deviations,
                             first[a + j], second[a + j], size,
                         )  # fmt: skip
 
-    @njit(nogil=True, error_model="numpy", cache=True)
+    @lanes.kernel
     def log_joint(X, noise, begin, end, means, covariances, constants, out):
         """Write the log joint densities of rows begin … end."""
         if stamp == "":
@@ -309,10 +308,10 @@ def _build(kind: int, stamp: str) -> tuple[Callable[..., None], Callable[..., No
         inverse, solution = np.zeros(size * width), np.zeros(size * width)
         own = np.empty(width)
         for start in range(begin, end, width):
-            load(X, noise, start, end, size, x, seen, c)
+            _load(X, noise, start, end, size, x, seen, c, kind)
             for j in range(k):
                 own[:] = constants[j]
-                decompose(
+                _decompose(
                     x, seen, c, means[j], covariances[j], lower, scaled, inverse, solution, own, size, kind
                 )
                 for lane in range(min(width, end - start)):
