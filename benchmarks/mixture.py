@@ -207,7 +207,7 @@ def deconvolution(repeat: int) -> Iterator[Result]:
             / 20
         ),
         lambda: seconds(lambda: step(XDGMM(k), slice(None))),
-        max(repeat // 2, 1),
+        max(repeat // 2, 3),
         warm=False,
     )
     some = slice(0, 2_000)

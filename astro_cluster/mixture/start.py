@@ -21,6 +21,9 @@ _SEED_ROWS = 2_000
 _SHORT_RUNS = 40  # at least; several for each long one
 _SHORT_PER_LONG = 4
 _SHORT_STEPS = 10
+# Where steps are dear (rows × numbers in a covariance), the worst drop out on the way.
+_RACE_FROM = 3_000_000
+_RACE_STEPS = 3
 
 
 def _filled(X: np.ndarray) -> np.ndarray:
@@ -272,15 +275,16 @@ def short_runs(
             white = whites[number % 2]
             label = _nearest_seeds(white, k, weights, random_state)
             runs[-1].append(Run(_from_labels(seeding, label, k, covariance_type, reg_covar), number))
-    together = [one for of_one_size in runs for one in of_one_size]
-    run(
-        Dataset(sample, engine),
-        together,
-        max_iter=_SHORT_STEPS,
-        tol=1e-6,
-        reg_covar=reg_covar,
-        guard=guard,
-    )
+    data = Dataset(sample, engine)
+    options = {"tol": 1e-6, "reg_covar": reg_covar, "guard": guard}
+    steps = _SHORT_STEPS
+    width = sample.n_features ** (2 if covariance_type in ("full", "tied") else 1)
+    if len(sample) * width > _RACE_FROM:
+        run(data, [one for group in runs for one in group], max_iter=_RACE_STEPS, **options)
+        left = max(n_init + 3, n_short // 4)
+        runs = [sorted(group, key=_rank)[:left] for group in runs]
+        steps -= _RACE_STEPS
+    run(data, [one for group in runs for one in group], max_iter=steps, **options)
     return [[one.parameters for one in sorted(group, key=_rank)[:n_init]] for group in runs]
 
 
