@@ -83,7 +83,7 @@ REGISTRY: dict[str, ColumnSpec] = {
     "outlier": ColumnSpec(
         "outlier",
         "stat.probability",
-        "Probability that a member lies at least as far out as this row; small means outlier",
+        "Probability that a draw from the mixture is at most as dense as this row; small means outlier",
         form=".4g",
     ),
     "prob_spread": ColumnSpec(

@@ -65,11 +65,11 @@ class Prepared:
     def by_pattern(self) -> tuple[list[Part], Part | None]:
         """Return parts of rows that lack the same features, and the rows that are left."""
         if self._parts is None:
-            self._parts = split(self.rows, self.weights)
+            self._parts = _split(self.rows, self.weights)
         return self._parts
 
 
-def split(rows: Rows, weights: np.ndarray) -> tuple[list[Part], Part | None]:
+def _split(rows: Rows, weights: np.ndarray) -> tuple[list[Part], Part | None]:
     holes = np.isnan(rows.values)
     if not holes.any():
         return [Part(rows.values, weights)], None
