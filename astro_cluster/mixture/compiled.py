@@ -29,7 +29,7 @@ from astro_cluster.mixture.kernels.noisy import NoiseKind
 from astro_cluster.mixture.parameters import Moments, Parameters, full_covariances
 from astro_cluster.mixture.patterns import Part, Prepared
 from astro_cluster.mixture.rows import ADVICE, NotPositiveDefiniteError, Rows
-from astro_cluster.mixture.threads import available_threads, run_all
+from astro_cluster.threads import available_threads, run_all
 
 __all__ = ["CompiledEngine"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from astro_cluster import GaussianMixture
 from astro_cluster.mixture import sweep
-from astro_cluster.mixture.threads import available_threads, run_all
+from astro_cluster.threads import available_threads, run_all
 
 from .cases import assert_identical_fit, fixed_steps, members, random_mixture
 
