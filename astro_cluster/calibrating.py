@@ -22,11 +22,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
+from astro_cluster.cells import cell_texts
 from astro_cluster.columns import add_column, check_free, column_name, require
 from astro_cluster.exceptions import InputError
 from astro_cluster.provenance import Step, step
 from astro_cluster.resampling import checked_seed
-from astro_cluster.summary import cell_texts, probability_columns
+from astro_cluster.summary import probability_columns
 from astro_cluster.tables import Source, as_qtable, derive, float_values
 
 __all__ = ["METHODS", "OTHER_TYPES", "TypeShares", "calibrate", "calibration"]

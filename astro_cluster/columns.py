@@ -108,6 +108,44 @@ REGISTRY: dict[str, ColumnSpec] = {
         "arcsec",
         form=".4f",
     ),
+    "match_p_false": ColumnSpec(
+        "match_p_false",
+        "stat.probability",
+        "Probability that the matched object in {reference} is there by chance",
+        form=".4g",
+    ),
+    "match_p": ColumnSpec(
+        "match_p",
+        "stat.probability",
+        "Probability that the matched object in {reference} is the counterpart",
+        form=".4g",
+    ),
+    "match_p_none": ColumnSpec(
+        "match_p_none",
+        "stat.probability",
+        "Probability that no object in {reference} is the counterpart",
+        form=".4g",
+    ),
+    "radius": ColumnSpec("radius", "pos.angDistance;stat.max", "Largest separation", "arcsec", form=".4g"),
+    "matched": ColumnSpec("matched", "meta.number", "Rows with a counterpart within the radius"),
+    "false_by_shift": ColumnSpec(
+        "false_by_shift",
+        "meta.number;stat.mean",
+        "The same, from moved positions",
+        form=".1f",
+    ),
+    "false_by_density": ColumnSpec(
+        "false_by_density", "meta.number;stat.mean", "The same, from the local density alone", form=".1f"
+    ),
+    "false_spread": ColumnSpec("false_spread", "stat.stdev", "Poisson scatter of the false ones", form=".1f"),
+    "false_fraction": ColumnSpec(
+        "false_fraction", _RATIO, "Share of the matched rows that is there by chance", form=".4f"
+    ),
+    "false": ColumnSpec(
+        "false", "meta.number;stat.mean", "Rows whose nearest counterpart is there by chance", form=".1f"
+    ),
+    "true": ColumnSpec("true", "meta.number;stat.mean", "Matched rows less the false ones", form=".1f"),
+    "completeness": ColumnSpec("completeness", _RATIO, "true over the most true of any radius", form=".4f"),
     # Summaries of clusters
     "cluster_of": ColumnSpec("cluster", "meta.code.class", "Cluster label of {column}"),
     "type": ColumnSpec("type", "src.class", "Type from the column {column}"),
@@ -251,6 +289,18 @@ REGISTRY: dict[str, ColumnSpec] = {
     "accuracy_upper": ColumnSpec(
         "accuracy_upper", _RATIO, "Upper end of the 95 % interval of accuracy (Wilson)", form=".4f"
     ),
+    # Types of objects
+    "otype": ColumnSpec("otype", "src.class", "Code of the type in SIMBAD"),
+    "otype_label": ColumnSpec("label", "src.class", "Name of the type"),
+    "otype_candidate": ColumnSpec(
+        "candidate", "src.class", "Code for objects that are only suspected to be of the type"
+    ),
+    "otype_level": ColumnSpec("level", "meta.number", "Level in the hierarchy; 0 is the widest types"),
+    "otype_parent": ColumnSpec("parent", "src.class", "Code of the type that holds it"),
+    "otype_path": ColumnSpec(
+        "path", "meta.note", "Codes of the types that hold it and its own, the widest first"
+    ),
+    "otype_description": ColumnSpec("description", "meta.note", "The type in words"),
     # A mixture as a table
     "component": ColumnSpec("component", "meta.number", "Number of the cluster"),
     "weight": ColumnSpec("weight", "stat.weight", "Mixing weight"),

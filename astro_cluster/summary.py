@@ -10,14 +10,17 @@ from astropy.table import QTable
 from scipy.stats import false_discovery_control, hypergeom
 
 from astro_cluster import provenance
+from astro_cluster.cells import cell_texts
 from astro_cluster.columns import add_column, require, ucd_of
 from astro_cluster.exceptions import InputError
+from astro_cluster.otypes.names import warn_unknown
+from astro_cluster.otypes.queries import checked_level, folded_texts
+from astro_cluster.otypes.snapshots import snapshot
 from astro_cluster.provenance import Step, step
 from astro_cluster.tables import Source, as_qtable, float_values
 
 __all__ = [
     "UNMATCHED",
-    "cell_texts",
     "cluster_column",
     "cluster_labels",
     "inspect",
@@ -143,37 +146,6 @@ def _types(table: QTable, by: str) -> np.ndarray:
     return np.where(mask, UNMATCHED, text).astype(str)
 
 
-def cell_texts(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells of a column as text, and which of them say nothing.
-
-    Parameters
-    ----------
-    column : object
-        A column with one value a row.
-    n : int
-        Number of its rows.
-
-    Returns
-    -------
-    tuple of (n,) array of object and (n,) array of bool
-        The texts without blanks around them, and where a cell is masked, empty, None or NaN.
-
-    Examples
-    --------
-    >>> texts, nothing = cell_texts(np.array(["QSO ", ""]), 2)
-    >>> texts.tolist(), nothing.tolist()
-    (['QSO', ''], [False, True])
-    """
-    mask = np.array(np.broadcast_to(getattr(column, "mask", False), (n,)))
-    data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
-    if data.dtype.kind == "S":
-        data = np.char.decode(data, "utf-8", "replace")
-    items = data.tolist()
-    nothing = [item is None or (isinstance(item, float) and item != item) for item in items]
-    text = np.array([str(item).strip() for item in items], dtype=object)
-    return text, mask | np.array(nothing, dtype=bool) | (text == "")
-
-
 def _type_column(by: str) -> str:
     """Return the name of the column of types: that of its origin, unless a result has it."""
     taken = by in ("cluster", "count", "enrichment", "p_value", "fdr") or by.startswith(
@@ -182,8 +154,17 @@ def _type_column(by: str) -> str:
     return f"{by}_type" if taken else by
 
 
+def _folded(types: np.ndarray, by: str, level: int) -> np.ndarray:
+    """Return the labels of the types that hold them at a level; unknown names stay, with a warning."""
+    folded, unknown = folded_texts(types, level, keep=UNMATCHED)
+    warn_unknown(unknown, f"of column {by!r} keep their names", stacklevel=5)
+    return folded
+
+
 @step
-def summarize(table: Source, cluster: str | None = None, *, by: str | None = None) -> Step:
+def summarize(
+    table: Source, cluster: str | None = None, *, by: str | None = None, level: int | None = None
+) -> Step:
     """Count the types in every cluster, and test which are there more than by chance.
 
     Parameters
@@ -195,6 +176,12 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
     by : str, optional
         Column of types (``main_type``, a class …); rows without one count as the type
         "unmatched".  If not given, the clusters alone are counted.
+    level : int, optional
+        Level of SIMBAD's hierarchy that types are folded to before they are counted: 0 for the
+        widest (Star, Galaxy, X …), 1 for those below them (YSO, AGN …), and so on, as
+        `otypes.fold` does it.  Types are then called by the labels of today, whatever the
+        column calls them; candidates stay candidates.  Names that are no types of SIMBAD stay
+        as they are.
 
     Returns
     -------
@@ -207,7 +194,12 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
     Raises
     ------
     InputError
-        If a column is missing or no row has a label.
+        If a column is missing, no row has a label, or ``level`` is none or is given without ``by``.
+
+    Warns
+    -----
+    AstroClusterWarning
+        Names that could not be folded, and how many rows have them.
 
     Notes
     -----
@@ -222,12 +214,22 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
     >>> t = QTable({"cluster": [0, 0, 0, 1, 1], "main_type": ["QSO", "QSO", "Star", "Star", "Star"]})
     >>> summarize(t, by="main_type")["count"].tolist()
     [2, 1, 2]
+    >>> summarize(t, by="main_type", level=1)["main_type"].tolist()
+    ['AGN', 'Star', 'Star']
     """
+    if level is not None:
+        if by is None:
+            raise InputError(f"level={level!r} folds types: say which column has them with by= (--by)")
+        level = checked_level(level)
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
     names = [require(table, by)[0]] if by is not None else []
     labels, has = cluster_labels(table, cluster)
     types = _types(table, by)[has] if by is not None else np.full(int(has.sum()), "all")
+    facts: dict[str, Any] = {"row_order": "changed"}
+    if by is not None and level is not None:
+        types = _folded(types, by, level)
+        facts["otypes"] = snapshot().facts()
     labels = labels[has]
     clusters, cluster_of = np.unique(labels, return_inverse=True)
     kinds, kind_of = np.unique(types, return_inverse=True)
@@ -245,7 +247,8 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
         add_column(out, "count", counts[at])
         add_column(out, "fraction", sizes[at[0]] / sizes.sum())
     else:
-        add_column(out, "type", kinds[at[1]], name=_type_column(by), column=by)
+        origin = by if level is None else f"{by}, folded to level {level} of SIMBAD's types"
+        add_column(out, "type", kinds[at[1]], name=_type_column(by), column=origin)
         add_column(out, "count", counts[at])
         add_column(out, "fraction_of_cluster", counts[at] / sizes[at[0]])
         add_column(out, "fraction_of_type", counts[at] / totals[at[1]])
@@ -258,7 +261,9 @@ def summarize(table: Source, cluster: str | None = None, *, by: str | None = Non
         _add_enrichment(out, counts, at)
     out.meta["rows_without_cluster"] = int((~has).sum())
     out.meta["rows"] = int(has.sum())
-    return Step(out, table, inputs=[cluster, *names, *probabilities], facts={"row_order": "changed"})
+    return Step(
+        out, table, inputs=[cluster, *names, *probabilities], facts=facts, parameters={"level": level}
+    )
 
 
 def _group_means(

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
+from astro_cluster.otypes.names import warn_unknown
+from astro_cluster.otypes.queries import folded_texts
 from astro_cluster.plotting.parts import axes_of, name_of
 from astro_cluster.summary import UNMATCHED
 from astro_cluster.tables import Source, as_qtable
@@ -28,6 +30,7 @@ def plot_types(
     by: str | None = None,
     top: int = 10,
     unmatched: bool = True,
+    level: int | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw which types the clusters are made of.
@@ -42,6 +45,8 @@ def plot_types(
         How many of the commonest types get a colour; the others are put together.
     unmatched : bool, optional
         Show the rows without a type; if not, the shares are of those with one.
+    level : int, optional
+        Level of SIMBAD's hierarchy that the types are folded to, as in `summarize`.
     ax : `~matplotlib.axes.Axes`, optional
         Where to draw.
 
@@ -53,7 +58,12 @@ def plot_types(
     Raises
     ------
     InputError
-        If the table is no summary by type.
+        If the table is no summary by type, or ``level`` is none.
+
+    Warns
+    -----
+    AstroClusterWarning
+        Names that could not be folded.
 
     Examples
     --------
@@ -74,6 +84,8 @@ def plot_types(
     require(summary, by)
     if not unmatched:
         summary = summary[np.asarray(summary[by]) != UNMATCHED]
+    if level is not None:
+        summary = _folded(summary, by, level)
     clusters = np.unique(np.asarray(summary["cluster"]))
     types = _by_frequency(summary, by)
     shown = [t for t in types if t != UNMATCHED][: min(top, len(_TYPE_COLOURS))]
@@ -106,6 +118,15 @@ def plot_types(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(title=by, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     return figure
+
+
+def _folded(summary: QTable, by: str, level: int) -> QTable:
+    """Return the same counts by wider types; rows of a type are added up where they are drawn."""
+    folded, unknown = folded_texts(np.asarray(summary[by]).astype(str), level, keep=UNMATCHED)
+    warn_unknown(unknown, f"of column {by!r} keep their names", stacklevel=4)
+    out = QTable(summary, copy=False)
+    out[by] = folded
+    return out
 
 
 def _by_frequency(summary: QTable, by: str) -> list[str]:

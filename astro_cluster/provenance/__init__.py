@@ -9,7 +9,7 @@ that this room imports none of the rooms above it.
 from __future__ import annotations
 
 from astro_cluster.provenance.codec import decode, encode, register_codec, to_json
-from astro_cluster.provenance.hashing import content_hash
+from astro_cluster.provenance.hashing import content_hash, content_hash_of_chunks
 from astro_cluster.provenance.record import META_KEY, OMIT, Step, last_record, records, step
 from astro_cluster.provenance.replay import rerun
 
@@ -18,6 +18,7 @@ __all__ = [
     "OMIT",
     "Step",
     "content_hash",
+    "content_hash_of_chunks",
     "decode",
     "encode",
     "last_record",

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
-__all__ = ["content_hash"]
+__all__ = ["content_hash", "content_hash_of_chunks"]
+
+_AT_ONCE = 2**27  # bytes of columns that are kept, so that several are hashed in one pass of a file
 
 
-def _canonical(column: Any) -> Iterable[bytes]:
-    """Bytes of a column that do not change on a trip through a file.
+@dataclass(slots=True)
+class _Leaf:
+    """What is hashed of a plain column, or of a part of one.
+
+    Parts of a table can be put together: the heads are all the same, then come the masks, if
+    any row is masked, then the sizes, then the values.
+    """
+
+    head: bytes
+    mask: np.ndarray | None
+    sizes: np.ndarray | None
+    values: np.ndarray | bytes
+
+    def sections(self) -> Iterator[Any]:
+        """Yield what is hashed, in the order in which it is."""
+        yield self.head
+        if self.mask is not None and self.mask.any():
+            yield np.packbits(self.mask)
+        if self.sizes is not None:
+            yield self.sizes
+        yield self.values
+
+
+def _leaves(column: Any) -> Iterator[_Leaf]:
+    """Yield what of a column does not change on a trip through a file.
 
     A masked float and a NaN are the same (VOTable knows no difference), as are a masked
     string and an empty one; width and byte order of numbers do not count, nor do blanks
@@ -23,46 +49,47 @@ def _canonical(column: Any) -> Iterable[bytes]:
     if hasattr(column, "frame") or not hasattr(column, "dtype"):  # SkyCoord, Time and other mixins
         from astropy.table.serialize import represent_mixins_as_columns
 
-        yield _meaning(column).encode()
         plain = represent_mixins_as_columns(QTable({"c": column}))
+        yield _Leaf(_meaning(column).encode(), None, None, b"")
         for name in plain.colnames:
-            yield from _canonical(plain[name])
+            yield from _leaves(plain[name])
         return
     if column.dtype.names:
         for name in column.dtype.names:
-            yield name.encode()
-            yield from _canonical(np.asarray(column)[name])
+            yield _Leaf(name.encode(), None, None, b"")
+            yield from _leaves(np.asarray(column)[name])
         return
     mask = np.array(getattr(column, "mask", False), dtype=bool)
     data = column.unmasked if hasattr(column, "unmasked") else column
     data = np.asarray(getattr(data, "value", data))
     data = np.asarray(getattr(data, "data", data)) if np.ma.isMaskedArray(data) else data
     mask = np.broadcast_to(mask, data.shape)
+    head = f"{'text' if data.dtype.kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
+    yield _text(head, data, mask) if data.dtype.kind in "OUS" else _number(head, data, mask)
+
+
+def _text(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
+    items = [
+        "" if hidden or item is None else (item.decode() if isinstance(item, bytes) else str(item)).strip()
+        for item, hidden in zip(data.ravel().tolist(), mask.ravel().tolist(), strict=True)
+    ]
+    return _Leaf(head, None, np.array([len(item) for item in items], dtype="<i8"), "".join(items).encode())
+
+
+def _number(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
     kind = data.dtype.kind
-    yield f"{'text' if kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
-    if kind in "OUS":
-        items = [
-            ""
-            if hidden or item is None
-            else (item.decode() if isinstance(item, bytes) else str(item)).strip()
-            for item, hidden in zip(data.ravel().tolist(), mask.ravel().tolist(), strict=True)
-        ]
-        yield np.array([len(item) for item in items], dtype="<i8").tobytes()
-        yield "".join(items).encode()
-        return
     if kind == "f":
-        values = np.array(data, dtype="<f8")
+        values = np.array(data, dtype="<f8", order="C")
         values[mask | np.isnan(values)] = np.nan
         values[values == 0] = 0.0  # -0.0
-    elif kind == "c":
-        values = np.array(data, dtype="<c16")
+        return _Leaf(head, None, None, values)
+    if kind == "c":
+        values = np.array(data, dtype="<c16", order="C")
         values[mask] = np.nan
-    else:
-        values = np.array(data, dtype="<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8")
-        values[mask] = 0
-        if mask.any():
-            yield np.packbits(mask).tobytes()
-    yield values.tobytes()
+        return _Leaf(head, None, None, values)
+    values = np.array(data, dtype="<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8", order="C")
+    values[mask] = 0
+    return _Leaf(head, mask, None, values)
 
 
 def _meaning(column: Any) -> str:
@@ -110,7 +137,143 @@ def content_hash(table: Table, names: Iterable[str] | None = None) -> str:
     digest = hashlib.sha256()
     for name in sorted(table.colnames if names is None else names):
         column = table[name]
-        digest.update(f"\0{name}\0{_unit_text(column)}\0".encode())
-        for chunk in _canonical(column):
-            digest.update(chunk)
+        digest.update(_title(name, column))
+        for leaf in _leaves(column):
+            for section in leaf.sections():
+                digest.update(section)
+    return "sha256:" + digest.hexdigest()
+
+
+# ---------------------------------------------------------------- tables in parts
+
+
+def _title(name: str, column: Any) -> bytes:
+    return f"\0{name}\0{_unit_text(column)}\0".encode()
+
+
+def _size(column: Any) -> int:
+    """Return about how many bytes a row of a column takes."""
+    shape, kind = getattr(column, "shape", ())[1:], getattr(getattr(column, "dtype", None), "kind", "O")
+    return (8 if kind in "fiub" else 40) * int(np.prod(shape, dtype=np.int64))
+
+
+def _groups(head: Table, names: Sequence[str], n_rows: int, at_once: int) -> Iterator[list[str]]:
+    """Yield neighbouring columns that are kept at once, and by itself each that is too large."""
+    group: list[str] = []
+    size = 0
+    for name in sorted(names):
+        more = n_rows * _size(head[name])
+        if group and size + more > at_once:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += more
+    if group:
+        yield group
+
+
+def _hash_together(digest: Any, read: Callable[[list[str]], Iterable[Table]], group: list[str]) -> None:
+    """Hash columns that may be kept, in one pass."""
+    titles: dict[str, bytes] = {}
+    kept: dict[str, list[list[_Leaf]]] = {name: [] for name in group}
+    for table in read(group):
+        for name in group:
+            titles.setdefault(name, _title(name, table[name]))
+            leaves = list(_leaves(table[name]))
+            kept[name] = kept[name] or [[] for _ in leaves]
+            for parts, leaf in zip(kept[name], leaves, strict=True):
+                parts.append(leaf)
+    for name in group:
+        digest.update(titles[name])
+        for parts in kept.pop(name):
+            digest.update(parts[0].head)
+            if parts[0].mask is not None:
+                digest.update(_packed(part.mask for part in parts))
+            for part in parts:
+                digest.update(b"" if part.sizes is None else part.sizes)
+            for part in parts:
+                digest.update(part.values)
+
+
+def _hash_alone(digest: Any, read: Callable[[list[str]], Iterable[Table]], name: str) -> None:
+    """Hash a column of which a part only may be kept, in as many passes as it has sections."""
+
+    def parts(number: int) -> Iterator[_Leaf]:
+        for table in read([name]):
+            yield list(_leaves(table[name]))[number]
+
+    first = next(iter(read([name])))
+    digest.update(_title(name, first[name]))
+    for number, leaf in enumerate(_leaves(first[name])):
+        digest.update(leaf.head)
+        if leaf.mask is not None:
+            digest.update(_packed(part.mask for part in parts(number)))
+        if leaf.sizes is not None:
+            for part in parts(number):
+                digest.update(part.sizes)
+        if not (isinstance(leaf.values, bytes) and leaf.sizes is None):
+            for part in parts(number):
+                digest.update(part.values)
+
+
+def _packed(masks: Iterable[Any]) -> bytes:
+    """Return the bits of masks that follow one another, or nothing if none is set."""
+    full: list[bytes] = []
+    rest, is_any = np.empty(0, dtype=bool), False
+    for mask in masks:
+        bits = np.concatenate([rest, np.ravel(mask)])
+        whole = len(bits) // 8 * 8
+        full.append(np.packbits(bits[:whole]).tobytes())
+        rest, is_any = bits[whole:], is_any or bool(bits.any())
+    return b"".join([*full, np.packbits(rest).tobytes()]) if is_any else b""
+
+
+def content_hash_of_chunks(
+    read: Callable[[list[str]], Iterable[Table]],
+    names: Iterable[str],
+    *,
+    head: Table,
+    n_rows: int,
+    at_once: int = _AT_ONCE,
+) -> str:
+    """Return what `content_hash` gives of a table that comes in parts.
+
+    Parameters
+    ----------
+    read : callable
+        Given a list of columns, it gives an iterable of tables with these columns, at least one
+        table: the rows from the first to the last.  It is called several times.
+    names : iterable of str
+        Columns to take.
+    head : `~astropy.table.Table`
+        A table with these columns; its rows do not matter.
+    n_rows : int
+        Number of rows.
+    at_once : int, optional
+        Bytes that may be kept.
+
+    Returns
+    -------
+    str
+
+    Notes
+    -----
+    The hash runs from column to column, and rows come one after another: as many columns as may be
+    kept are hashed in one pass, and a column larger than that in a pass of its own (whole
+    numbers that may be masked, and texts, in two).
+
+    Examples
+    --------
+    >>> table = QTable({"x": [1.0, 2.0, 3.0], "name": ["a", "bc", ""]})
+    >>> parts = content_hash_of_chunks(lambda names: [table[names][:2], table[names][2:]], ["x", "name"],
+    ...                                head=table, n_rows=3)
+    >>> parts == content_hash(table)
+    True
+    """
+    digest = hashlib.sha256()
+    for group in _groups(head, list(names), n_rows, at_once):
+        if len(group) == 1 and n_rows * _size(head[group[0]]) > at_once:
+            _hash_alone(digest, read, group[0])
+        else:
+            _hash_together(digest, read, group)
     return "sha256:" + digest.hexdigest()

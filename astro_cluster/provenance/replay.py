@@ -129,6 +129,15 @@ def _compare_reference(then: dict[str, Any], now: dict[str, Any]) -> None:
         _warn(f"{name} of step {then['function']!r} has changed since the record was made")
 
 
+def _compare_types(then: dict[str, Any], now: dict[str, Any]) -> None:
+    before, after = then.get("otypes"), now.get("otypes")
+    if isinstance(before, dict) and isinstance(after, dict) and before.get("hash") != after.get("hash"):
+        _warn(
+            f"step {then['function']!r} used the list of object types of {before.get('date')}, and now uses "
+            f"that of {after.get('date')}"
+        )
+
+
 def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
     """Run the recorded steps of a table again.
 
@@ -201,4 +210,5 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
         current.remove_columns([name for name in record["columns_added"] if name in current.colnames])
         current = function(current, **parameters)
         _compare_reference(record, records(current)[-1])
+        _compare_types(record, records(current)[-1])
     return current
