@@ -11,7 +11,7 @@ import gzip
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +33,7 @@ from astro_cluster.mixins import (
     with_legal_unit,
 )
 
-__all__ = ["ChunkedFits", "read_fits", "write_fits"]
+__all__ = ["ChunkedFits", "read_fits", "votable_of", "write_fits"]
 
 _RECORD_HDU = "ASTRO_CLUSTER"
 _TABLE_HDU = "TABLE"
@@ -164,6 +164,40 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
     with _opened(path) as hdus:
         chosen, kept = _chosen(hdus, path, hdu)
         return _described(_qtable_of(chosen), chosen, kept), kept.get("texts", {})
+
+
+def votable_of(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> tuple[bytes, int] | None:
+    """Return the VOTable that describes a table of a FITS file, as TOPCAT puts it into fits-plus files.
+
+    Parameters
+    ----------
+    path : str or path
+        Where it is.
+    hdu : int or str, optional
+        Which HDU; the first table if not given.
+
+    Returns
+    -------
+    head : bytes
+        A VOTable without data.
+    number : int
+        Which of its tables is the one.
+        None instead of both if there is none, or if `write_fits` wrote the file and `read_fits` knows all.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "one.fits"
+    >>> write_fits(QTable({"id": [1, 2]}), path)
+    >>> votable_of(path) is None
+    True
+    """
+    with _opened(path) as hdus:
+        if hdus[0].header.get("VOTMETA") is not True or hdus[0].data is None:
+            return None
+        chosen, kept = _chosen(hdus, path, hdu)
+        tables = [other for other in hdus if isinstance(other, (fits.BinTableHDU, fits.TableHDU))]
+        number = next(i for i, other in enumerate(tables) if other is chosen)
+        return None if kept else (hdus[0].data.tobytes(), number)
 
 
 def _described(table: QTable, hdu: fits.BinTableHDU, kept: dict[str, Any]) -> QTable:
@@ -348,7 +382,13 @@ class ChunkedFits:
         return header
 
 
-def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, str] | None = None) -> None:
+def write_fits(
+    table: QTable,
+    path: str | os.PathLike[str],
+    *,
+    texts: dict[str, str] | None = None,
+    describe: Callable[[QTable, str], bytes] | None = None,
+) -> None:
     """Write a table as FITS.
 
     Parameters
@@ -359,6 +399,9 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
         Where to.
     texts : dict of str to str, optional
         Texts that have to travel with the table.
+    describe : callable, optional
+        Takes the plain columns, in the types that they have in the file, and the layout of the mixins,
+        and returns a VOTable without data; with it, the file is what TOPCAT calls fits-plus.
 
     Raises
     ------
@@ -389,6 +432,8 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
             "unit": "" if column.info.unit is None else str(column.info.unit),
             "masked_text": column.dtype.kind in "OU" and bool(np.any(getattr(column, "mask", False))),
         }
+        if describe is not None and column.dtype.str[1:] == "u8" and not np.any(column >= 2**63):
+            column = with_info(column.astype("i8"), column)  # TOPCAT makes text of the unsigned ones
         plain.replace_column(name, with_legal_unit(_storable(name, column), "fits")[0])
     raw = json.dumps({"texts": texts or {}, "columns": columns, "layout": layout}, default=str).encode(
         "ascii"
@@ -401,7 +446,45 @@ def write_fits(table: QTable, path: str | os.PathLike[str], *, texts: dict[str, 
         main = fits.table_to_hdu(plain)
         main.name = _TABLE_HDU
         _describe(main, columns)
-        fits.HDUList([fits.PrimaryHDU(), main, record]).writeto(path)
+        head = None if describe is None else describe(_with_units(plain, columns), layout)
+        fits.HDUList([_primary(head), main, record]).writeto(path)
+    if head is not None:
+        _swap_cards(Path(path))
+
+
+def _with_units(plain: QTable, columns: dict[str, dict[str, Any]]) -> QTable:
+    """Return the columns with all units, those that FITS has no words for too."""
+    whole = QTable(plain, copy=False)
+    for name in whole.colnames:
+        whole.replace_column(name, restore_unit(whole[name], columns[name]["unit"]))
+    return whole
+
+
+def _primary(votable: bytes | None) -> fits.PrimaryHDU:
+    """Return the first HDU, with the VOTable in it if there is one."""
+    if votable is None:
+        return fits.PrimaryHDU()
+    primary = fits.PrimaryHDU(np.frombuffer(votable, dtype="u1"))
+    primary.header.set("VOTMETA", True, "Table metadata in VOTable format", after="EXTEND")
+    primary.header["NTABLE"] = (1, "Number of following BINTABLE HDUs that it describes")
+    return primary
+
+
+def _swap_cards(path: Path) -> None:
+    """Put VOTMETA into the fifth card of a file, where TOPCAT looks for it; astropy has EXTEND there."""
+    fifth = slice(4 * 80, 6 * 80)
+    with path.open("r+b") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        head = bytearray(gzip.decompress(file.read()) if zipped else file.read(_BLOCK))
+        cards = bytes(head[fifth])
+        if cards[:8] != b"EXTEND  " or cards[80:88] != b"VOTMETA ":
+            raise InputError(f"{path} cannot be written as fits-plus: its first cards are in another order")
+        head[fifth] = cards[80:] + cards[:80]
+        file.seek(0)
+        if zipped:
+            file.truncate()
+        file.write(gzip.compress(head) if zipped else head)
 
 
 def _describe(main: fits.BinTableHDU, columns: dict[str, dict[str, Any]]) -> None:
@@ -422,6 +505,8 @@ def _storable(name: str, column: Any) -> Any:
     if column.dtype.kind == "U":
         raw = np.char.encode(np.ma.filled(np.ma.asarray(column), ""), "utf-8")
         return with_info(Column(raw), column)
+    if column.dtype.str[1:] == "f2":  # which FITS lacks
+        return with_info(column.astype("f4"), column)
     if column.dtype.str[1:] == "i1" and not masked:  # astropy writes it as a logical
         return with_info(column.astype("i2"), column)
     if not masked or column.dtype.kind not in "biu":

@@ -222,8 +222,8 @@ def as_text(name: str, column: Column) -> Column:
     items = ["" if skip else item for item, skip in zip(data.ravel(), hidden.ravel(), strict=True)]
     if not all(isinstance(item, str) for item in items):
         raise InputError(
-            f"column {name!r} holds Python objects, which no table file can; turn it into numbers or "
-            "strings, or leave it out"
+            f"column {name!r} holds Python objects, which this kind of file cannot; turn it into numbers or "
+            "strings, or leave it out (arrays of numbers that vary in length: write a VOTable)"
         )
     text = np.array(items, dtype=str).reshape(data.shape)
     return with_info(MaskedColumn(text, mask=hidden) if hidden.any() else Column(text), column)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,19 @@ from astro_cluster.mixins import as_text, component_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ChunkedParquet", "ParquetSink", "plain_columns", "read_parquet", "to_arrow", "write_parquet"]
+__all__ = [
+    "ChunkedParquet",
+    "ParquetSink",
+    "plain_columns",
+    "read_parquet",
+    "to_arrow",
+    "votable_of",
+    "write_parquet",
+]
 
 _YAML_KEY = b"table_meta_yaml"
+_VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
+_VERSION_KEY = b"IVOA.VOTable-Parquet.version"
 _MIXINS = "__serialized_columns__"
 _BUFFER = 2**20
 """Bytes that are read of a column at a time; else all of a row group, which may be the file."""
@@ -141,7 +151,9 @@ def _described(schema: pa.Schema, plain: Table) -> pa.Schema:
     return schema.with_metadata(kept | {_YAML_KEY: "\n".join(get_yaml_from_table(plain)).encode()})
 
 
-def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
+def write_parquet(
+    table: QTable, path: str | os.PathLike[str], *, describe: Callable[[Table], bytes] | None = None
+) -> None:
     """Write a table as one Parquet file.
 
     Parameters
@@ -150,6 +162,9 @@ def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
         Any table without Python objects.
     path : str or path
         Where to.
+    describe : callable, optional
+        Takes the plain columns and returns a VOTable without data that describes them; with it,
+        the file is what the Virtual Observatory calls VOParquet.
 
     Raises
     ------
@@ -165,7 +180,36 @@ def write_parquet(table: QTable, path: str | os.PathLike[str]) -> None:
     """
     plain = plain_columns(table)
     arrow = to_arrow(plain)
-    _pyarrow().parquet.write_table(arrow.cast(_described(arrow.schema, plain)), path)
+    schema = _described(arrow.schema, plain)
+    if describe is not None:
+        votable = {_VERSION_KEY: b"1.0", _VOTABLE_KEY: describe(plain)}
+        schema = schema.with_metadata(schema.metadata | votable)
+    _pyarrow().parquet.write_table(arrow.cast(schema), path)
+
+
+def votable_of(path: str | os.PathLike[str]) -> bytes | None:
+    """Return the VOTable without data that describes a Parquet file of other programs (VOParquet).
+
+    Parameters
+    ----------
+    path : str or path
+        Where it is.
+
+    Returns
+    -------
+    bytes or None
+        None if there is none, or if astropy or `write_parquet` wrote the file, which describe it
+        better.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "one.parquet"
+    >>> write_parquet(QTable({"id": [1, 2]}), path)
+    >>> votable_of(path) is None
+    True
+    """
+    kept = _pyarrow().parquet.read_schema(path).metadata or {}
+    return None if _YAML_KEY in kept else kept.get(_VOTABLE_KEY)
 
 
 class ParquetSink:

@@ -74,7 +74,17 @@ def _read_votable(path: Path, **options: Any) -> QTable:
 
 
 def _read_fits(path: Path, **options: Any) -> QTable:
-    return with_texts(*fitstable.read_fits(path, **options))
+    table, texts = fitstable.read_fits(path, **options)
+    if found := fitstable.votable_of(path, **options):
+        head, number = found
+        table, texts = votable.describe(table, head, number=number)
+    return with_texts(table, texts)
+
+
+def _read_parquet(path: Path) -> QTable:
+    table = parquet.read_parquet(path)
+    head = parquet.votable_of(path)
+    return table if head is None else with_texts(*votable.describe(table, head))
 
 
 def _read_ecsv(path: Path) -> QTable:
@@ -90,8 +100,9 @@ _READERS: dict[str, Callable[..., QTable]] = {
     "fits": _read_fits,
     "ecsv": _read_ecsv,
     "csv": _read_csv,
-    "parquet": parquet.read_parquet,
+    "parquet": _read_parquet,
 }
+_READERS["fits-plus"] = _read_fits
 
 
 def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa: A002
@@ -204,7 +215,8 @@ def read(source: Source, *, format: str | None = None, table: int = 0, hdu: int 
 
     def load(path: Path) -> QTable:
         kind = format or (format_of(path) if path.is_file() and path.stat().st_size else None)
-        options: dict[str, Any] = {"votable": {"table": table}, "fits": {"hdu": hdu}}.get(kind or "", {})
+        number: dict[str, Any] = {"table": table} if kind == "votable" else {"hdu": hdu}
+        options = number if kind in ("votable", "fits", "fits-plus") else {}
         return _read_one(path, kind, **options)
 
     if len(paths) == 1:
@@ -378,6 +390,19 @@ def _write_fits(table: QTable, path: Path) -> None:
     fitstable.write_fits(table, path, texts=_texts(table))
 
 
+def _write_fits_plus(table: QTable, path: Path) -> None:
+    texts = _texts(table)
+
+    def describe(plain: QTable, layout: str) -> bytes:
+        return votable.write_head(plain, infos=texts, layout=layout)
+
+    fitstable.write_fits(table, path, texts=texts, describe=describe)
+
+
+def _write_parquet(table: QTable, path: Path) -> None:
+    parquet.write_parquet(table, path, describe=votable.write_head)
+
+
 def _write_ecsv(table: QTable, path: Path) -> None:
     table.write(path, format="ascii.ecsv", overwrite=True)
 
@@ -415,7 +440,8 @@ _WRITERS: dict[str, Callable[..., None]] = {
     "votable": _write_votable,
     "fits": _write_fits,
     "ecsv": _write_ecsv,
-    "parquet": parquet.write_parquet,
+    "fits-plus": _write_fits_plus,
+    "parquet": _write_parquet,
     "csv": _write_csv,
     "markdown": _write_markdown,
     "latex": _write_latex,
@@ -490,8 +516,10 @@ def write(
         What to write; a path converts a file.
     path : str or path
         Where to; its ending gives the format.
-    format : {"votable", "fits", "ecsv", "parquet", "csv", "markdown", "latex"}, optional
-        Format, if the ending does not tell it.  The last two are for readers only.
+    format : {"votable", "fits", "fits-plus", "ecsv", "parquet", "csv", "markdown", "latex"}, optional
+        Format, if the ending does not tell it.  ``"fits-plus"`` is FITS with a VOTable that describes
+        its columns, from which TOPCAT takes units, UCDs and descriptions.  The last two are for
+        readers only.
     overwrite : bool, optional
         Replace an existing file.
     votable_version : {"1.4", "1.5"}, optional
