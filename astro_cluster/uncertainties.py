@@ -21,7 +21,7 @@ from astro_cluster.exceptions import AstroClusterWarning, InputError, did_you_me
 from astro_cluster.noise import Noise, difference_unit, read_noise
 from astro_cluster.scaling import Scaling
 
-__all__ = ["AUTO", "EXACT", "ErrorColumns", "checked_errors", "find_errors"]
+__all__ = ["AUTO", "EXACT", "ErrorColumns", "checked_errors", "find_errors", "like_error_of"]
 
 AUTO = "auto"
 
@@ -305,11 +305,26 @@ def _check_keys(keys: Iterable[str], known: Sequence[str], what: str) -> None:
 _CONVENTIONS = "<name>_error, <name>_err, <name>_unc, e_<name>, err_<name>, sigma_<name>, magErr_… for mag_…"
 
 
-def _like_error_of(name: str) -> re.Pattern[str]:
+def like_error_of(name: str) -> re.Pattern[str]:
     """Return what a column of errors of this one would be called; the name itself to the letter.
 
     Gaia and many others have ``x_error`` or ``x_err``, VizieR has ``e_x`` (``E_x`` is an upper
     error and means something else), SDSS and SExtractor ``psfMagErr_g``, ``MAGERR_AUTO``.
+
+    Parameters
+    ----------
+    name : str
+        A column.
+
+    Returns
+    -------
+    pattern
+        For `re.Pattern.fullmatch`.
+
+    Examples
+    --------
+    >>> [name for name in ("ra_error", "e_ra", "radius") if like_error_of("ra").fullmatch(name)]
+    ['ra_error', 'e_ra']
     """
     whole = re.escape(name)
     forms = [rf"{whole}(?i:_error|_err|err|_unc|_uncertainty)", rf"e_{whole}", rf"(?i:err_|sigma_){whole}"]
@@ -357,7 +372,7 @@ def _search(table: QTable, scalings: Sequence[Scaling]) -> ErrorColumns:
     errors: dict[str, str] = {}
     features_too: list[str] = []
     for column in columns:
-        found = [name for name in table.colnames if _like_error_of(column).fullmatch(name)]
+        found = [name for name in table.colnames if like_error_of(column).fullmatch(name)]
         features_too += [name for name in found if name in columns]
         found = [name for name in found if name not in columns]
         _check_symmetric(table, column, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,10 @@ from astro_cluster.exceptions import InputError
 from astro_cluster.matching import cds, epochs
 from astro_cluster.matching.answers import remote_identity
 from astro_cluster.matching.join import split_coordinates
-from astro_cluster.matching.local import close_pairs
+from astro_cluster.matching.local import close_pairs, nearest_pairs
 from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.reference import LocalReference, RemoteReference
+from astro_cluster.matching.simbad import one_name
 from astro_cluster.provenance import content_hash
 
 __all__ = ["Pairs", "Sky", "find_sky", "pairs_at_hand", "pairs_of_service", "service_request"]
@@ -73,6 +74,16 @@ class Pairs:
         Local columns that were used.
     facts : dict
         For the record.
+    here : (n,) `~astropy.coordinates.SkyCoord`, optional
+        The local positions that were compared, at one epoch with the remote ones.
+    there : (k,) `~astropy.coordinates.SkyCoord`, optional
+        All remote positions, if they are at hand.
+    there_valid : (k,) array of bool, optional
+        Those that are known.
+    probe : callable, optional
+        Takes any positions and a radius, and returns the separation [arcsec] of the nearest remote
+        object at each, infinity if there is none: how to learn of the rest of the remote
+        table if it is not at hand.
     """
 
     local: np.ndarray
@@ -83,6 +94,10 @@ class Pairs:
     n_remote: float
     inputs: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
+    here: SkyCoord | None = None
+    there: SkyCoord | None = None
+    there_valid: np.ndarray | None = None
+    probe: Callable[[SkyCoord, u.Quantity], np.ndarray] | None = None
 
 
 def find_sky(table: QTable, position: str | Sequence[str] | None, epoch: float | None) -> Sky:
@@ -158,6 +173,7 @@ def pairs_at_hand(
     columns: list[str] | None,
     position: str | Sequence[str] | None,
     epoch: float | None,
+    nearest: bool = False,
 ) -> Pairs:
     """Return the pairs of two tables at hand.
 
@@ -175,6 +191,8 @@ def pairs_at_hand(
         Its position columns.
     epoch : float, optional
         Julian year of its positions.
+    nearest : bool, optional
+        Of each local row the nearest pair only.
 
     Returns
     -------
@@ -193,6 +211,11 @@ def pairs_at_hand(
     >>> pairs.local, pairs.remote
     (array([0]), array([0]))
     """
+    options: dict[str, Any] = {"columns": columns, "position": position, "epoch": epoch, "nearest": nearest}
+    if not isinstance(target.table, QTable):  # it does not fit in memory
+        from astro_cluster.matching.streamed import pairs_of_file
+
+        return pairs_of_file(sky, target.table, target.name, radius, **options)
     table = target.table
     brought = table.colnames if columns is None else require(table, columns)
     try:
@@ -200,11 +223,17 @@ def pairs_at_hand(
     except InputError as error:
         raise InputError(f"in the reference ({target.name}): {error} (here reference_position=)") from error
     here, there, inputs, used, facts = _at_one_epoch(sky, remote, epoch)
-    i, j, separation = close_pairs(here, there, radius, valid=sky.valid, remote_valid=remote.valid)
+    known = {"valid": sky.valid, "remote_valid": remote.valid}
+    if nearest:
+        i, j, separation, facts["pairs_within_radius"] = nearest_pairs(here, there, radius, **known)
+    else:
+        i, j, separation = close_pairs(here, there, radius, **known)
     hashed = list(dict.fromkeys([*brought, *used]))
     facts["reference"] = {"name": target.name, "rows": len(table), "hash": content_hash(table, hashed)}
     remote_table = split_coordinates(_only(table, brought))
-    return Pairs(i, j, j, separation, remote_table, len(table), inputs, facts)
+    found = Pairs(i, j, j, separation, remote_table, len(table), inputs, facts)
+    found.here, found.there, found.there_valid = here, there, remote.valid
+    return found
 
 
 def service_request(
@@ -287,6 +316,8 @@ def pairs_of_service(request: dict[str, Any], *, find: str, columns: list[str] |
     table, n_pairs = found.table, len(found.local)
     row = np.arange(n_pairs)
     remote = remote_identity(table) if find in _NEED_IDENTITY and table.colnames else row
+    if columns is not None and request["reference"] == "simbad":
+        columns = list(dict.fromkeys(map(one_name, columns)))  # as the answer has them
     if columns is not None:
         missing = [name for name in columns if name not in table.colnames]
         if missing and n_pairs:
@@ -296,4 +327,16 @@ def pairs_of_service(request: dict[str, Any], *, find: str, columns: list[str] |
             )
         table = _only(table, [name for name in columns if name in table.colnames])
     facts = {"service": found.facts}
-    return Pairs(found.local, remote, row, found.separation, table, np.inf, [], facts)
+    pairs = Pairs(found.local, remote, row, found.separation, table, np.inf, [], facts)
+    pairs.here = request["coord"]
+    pairs.probe = lambda coord, radius: _nearest_at(request, coord, radius, cache=cache)
+    return pairs
+
+
+def _nearest_at(request: dict[str, Any], coord: SkyCoord, radius: u.Quantity, *, cache: bool) -> np.ndarray:
+    """Ask the service, in one request, for the separation of the nearest object at some positions."""
+    question = request | {"coord": coord, "valid": np.ones(len(coord), dtype=bool), "radius": radius}
+    found = cds.fetch_pairs(**question | {"selection": "best", "chunk_rows": len(coord)}, cache=cache)
+    nearest = np.full(len(coord), np.inf)
+    np.minimum.at(nearest, found.local, found.separation)
+    return nearest

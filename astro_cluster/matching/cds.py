@@ -6,6 +6,7 @@ parallel jobs).  An answer that is cut is never taken for a whole one.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ from astropy.table import QTable, Table
 
 from astro_cluster.config import conf
 from astro_cluster.exceptions import InputError, ServiceError
+from astro_cluster.matching import simbad
 from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION, stack_answers
-from astro_cluster.matching.cache import AnswerCache
+from astro_cluster.services.cache import AnswerCache
 
 if TYPE_CHECKING:
-    from astro_cluster.matching.service import Answer, Service
+    from astro_cluster.matching.service import Service
+    from astro_cluster.services.answers import Answer
 
 __all__ = ["MAX_RADIUS", "RemotePairs", "fetch_pairs", "first_question"]
 
@@ -70,6 +73,8 @@ def _check_radius(radius: u.Quantity) -> None:
 
 
 def _prepare(coord: SkyCoord, valid: np.ndarray, **same: Any) -> tuple[_Request, np.ndarray]:
+    if same["reference"] == "simbad" and same["columns"]:
+        same["columns"] = simbad.asked_of_xmatch(same["columns"])
     rows = np.flatnonzero(valid)
     icrs = coord.icrs[rows]
     return _Request(ra=icrs.ra.deg, dec=icrs.dec.deg, **same), rows
@@ -145,7 +150,7 @@ def _row_numbers(answer: Answer, n_rows: int) -> np.ndarray | None:
 
 
 def _kept_answer(cache: AnswerCache, question: dict[str, Any], n_rows: int) -> Answer | None:
-    from astro_cluster.matching.service import parse_answer
+    from astro_cluster.services.answers import parse_answer
 
     content = cache.get(question)
     if content is None:
@@ -237,7 +242,8 @@ def fetch_pairs(
     radius : `~astropy.units.Quantity` [angle]
         At most 180 arcsec.
     columns : list of str, optional
-        Remote columns to ask for; those that the service chooses if not given.
+        Remote columns to ask for, those of SIMBAD by any of their names
+        (`astro_cluster.matching.simbad`); those that the service chooses if not given.
     selection : {"all", "best"}
         All remote rows of a local one, or the nearest only.
     chunk_rows : int
@@ -261,8 +267,9 @@ def fetch_pairs(
         coord, valid, reference=reference, radius=radius, columns=columns, selection=selection
     )
     fetcher = _Fetcher(request, cache=cache)
-    for start in range(0, len(rows), chunk_rows):
-        fetcher.fetch(start, min(start + chunk_rows, len(rows)))
+    with contextlib.closing(fetcher.service):
+        for start in range(0, len(rows), chunk_rows):
+            fetcher.fetch(start, min(start + chunk_rows, len(rows)))
     numbers = [part[0] for part in fetcher.parts]
     answers = [part[1] for part in fetcher.parts]
     separations = [np.ma.getdata(table[SEPARATION]).astype(float) for table in answers]
@@ -275,9 +282,10 @@ def fetch_pairs(
         "kept_answers": fetcher.n_kept,
     }
     none = np.empty(0, dtype=np.int64)
+    found = stack_answers(answers)
     return RemotePairs(
         local=rows[np.concatenate(numbers)] if numbers else none,
         separation=np.concatenate(separations) if separations else np.empty(0),
-        table=stack_answers(answers),
+        table=simbad.one_schema(found) if reference == "simbad" else found,
         facts=facts,
     )

@@ -17,7 +17,7 @@ from astro_cluster.columns import ucd_of
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.tables import float_values
 
-__all__ = ["Motion", "find_motion", "julian_year", "meeting_epoch", "move"]
+__all__ = ["Motion", "find_motion", "julian_year", "meeting_epoch", "motion_columns", "move"]
 
 _PM_UCDS = (
     ("pos.pm;pos.eq.ra", "pos.pm;pos.eq.ra;meta.main"),
@@ -122,7 +122,32 @@ def julian_year(epoch: Any, *, name: str = "epoch") -> float | None:
     return year
 
 
-def _motion_columns(table: QTable) -> tuple[str, ...]:
+def motion_columns(table: QTable) -> tuple[str | None, tuple[str, ...]]:
+    """Return the columns that tell the epoch of each row, and its proper motion.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table; it may be one without rows.
+
+    Returns
+    -------
+    epoch : str or None
+        The column ``ref_epoch``, or the one with the UCD ``meta.ref;time.epoch``.
+    proper_motion : tuple of str
+        In right ascension times cos(declination) and in declination; empty if it has none.
+
+    Examples
+    --------
+    >>> motion_columns(QTable({"ref_epoch": [2016.0], "pmRA": [5.0], "pmDE": [5.0]}))
+    ('ref_epoch', ('pmRA', 'pmDE'))
+    """
+    columns = [n for n in table.colnames if n.lower() == "ref_epoch" or ucd_of(table, n) in _EPOCH_UCDS]
+    columns = [n for n in columns if getattr(getattr(table[n], "dtype", None), "kind", "O") in "iuf"]
+    return (columns[0] if columns else None), _pm_columns(table)
+
+
+def _pm_columns(table: QTable) -> tuple[str, ...]:
     by_ucd = [next((n for n in table.colnames if ucd_of(table, n) in ucds), None) for ucds in _PM_UCDS]
     if all(by_ucd):
         return tuple(str(name) for name in by_ucd)
@@ -171,18 +196,16 @@ def find_motion(table: QTable | None, epoch: float | None) -> Motion | None:
     """
     if table is None:
         return None if epoch is None else Motion(np.array([epoch]))
-    names = _motion_columns(table)
+    column, names = motion_columns(table)
     if epoch is not None:
         return Motion(np.full(len(table), epoch), table, names, names)
-    columns = [n for n in table.colnames if n.lower() == "ref_epoch" or ucd_of(table, n) in _EPOCH_UCDS]
-    columns = [n for n in columns if getattr(getattr(table[n], "dtype", None), "kind", "O") in "iuf"]
-    if not columns:
+    if column is None:
         return None
-    years = float_values(table[columns[0]])
+    years = float_values(table[column])
     years[~((years >= _FIRST_YEAR) & (years <= _LAST_YEAR))] = np.nan
     if np.isnan(years).all():
         return None
-    return Motion(years, table, names, (columns[0], *names))
+    return Motion(years, table, names, (column, *names))
 
 
 def meeting_epoch(local: Motion | None, remote: Motion | None) -> float | None:

@@ -17,11 +17,44 @@ from astro_cluster.columns import add_column
 from astro_cluster.exceptions import InputError
 from astro_cluster.tables import derive
 
-__all__ = ["check_separation", "join", "output_names", "split_coordinates", "take"]
+__all__ = [
+    "JUDGEMENTS",
+    "check_separation",
+    "join",
+    "judgement_name",
+    "output_names",
+    "split_coordinates",
+    "take",
+]
 
 
-def check_separation(table: QTable, name: str, *, overwrite: bool) -> None:
-    """Make sure that the separation column can be added.
+JUDGEMENTS = ("match_p_false", "match_p", "match_p_none")
+
+
+def judgement_name(key: str, separation: str) -> str:
+    """Return what a column beside the separation is called.
+
+    Parameters
+    ----------
+    key : {"match_p_false", "match_p", "match_p_none"}
+        Entry of the registry of columns.
+    separation : str
+        Name of the separation column.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> judgement_name("match_p_false", "match_separation"), judgement_name("match_p", "gap")
+    ('match_p_false', 'gap_p')
+    """
+    return separation.removesuffix("_separation") + key.removeprefix("match")
+
+
+def check_separation(table: QTable, name: str, *, beside: Sequence[str] = (), overwrite: bool) -> None:
+    """Make sure that the separation column and those beside it can be added.
 
     Parameters
     ----------
@@ -29,28 +62,36 @@ def check_separation(table: QTable, name: str, *, overwrite: bool) -> None:
         The local table.
     name : str
         Name of the column to come.
+    beside : sequence of str, optional
+        Names of those beside it.
     overwrite : bool
         Whether a column of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the name is taken and ``overwrite`` is false.
+        If a name is taken and ``overwrite`` is false.
 
     Examples
     --------
     >>> check_separation(QTable({"ra": [1.0]}), "match_separation", overwrite=False)
     """
-    if name in table.colnames and not overwrite:
+    taken = next((column for column in (name, *beside) if column in table.colnames), None)
+    if taken and not overwrite:
         raise InputError(
-            f"the table already has the column {name!r}, of an earlier match perhaps: call the new one "
+            f"the table already has the column {taken!r}, of an earlier match perhaps: call the new one "
             "otherwise (separation='gaia_separation', --separation) or allow its replacement "
             "(overwrite=True, --overwrite-columns)"
         )
 
 
 def output_names(
-    local: Sequence[str], remote: Sequence[str], *, suffix: str, separation: str
+    local: Sequence[str],
+    remote: Sequence[str],
+    *,
+    suffix: str,
+    separation: str,
+    beside: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return what the remote columns are called in the joined table.
 
@@ -62,6 +103,8 @@ def output_names(
         Put behind a remote name that the local table has too.
     separation : str
         Name of the separation column, which is taken as well.
+    beside : sequence of str, optional
+        Those of the columns beside it.
 
     Returns
     -------
@@ -78,7 +121,7 @@ def output_names(
     >>> output_names(["ra", "dec"], ["id", "ra"], suffix="_2", separation="match_separation")
     {'id': 'id', 'ra': 'ra_2'}
     """
-    taken = {*local, separation}
+    taken = {*local, separation, *beside}
     names = {name: name + suffix if name in taken else name for name in remote}
     clashes = [new for name, new in names.items() if new in taken or (new != name and new in names)]
     if clashes:
@@ -219,8 +262,9 @@ def join(
     names: Mapping[str, str],
     separation_name: str,
     reference: str,
+    judged: Mapping[str, np.ndarray] | None = None,
 ) -> QTable:
-    """Return a new table: local columns, then remote ones, then the separation.
+    """Return a new table: local columns, then remote ones, then the separation and what judges it.
 
     Parameters
     ----------
@@ -238,6 +282,8 @@ def join(
         Name of the separation column; one of that name is replaced.
     reference : str
         What the remote table is called in the description of the separation.
+    judged : mapping of str to (m,) array of float, optional
+        Columns that stand behind the separation, by their entry in the registry; NaN is masked.
 
     Returns
     -------
@@ -251,11 +297,16 @@ def join(
     (['a', 'b', 'match_separation'], [None, 7])
     """
     out = derive(local) if local_rows is None else derive(local[local_rows])
+    # What judged an earlier match says nothing about the new separations.
+    stale = (separation_name, *(judgement_name(key, separation_name) for key in JUDGEMENTS))
     if separation_name in out.colnames:
-        out.remove_column(separation_name)
+        out.remove_columns([name for name in stale if name in out.colnames])
     for name, new in names.items():
         out[new] = take(remote[name], remote_rows)
     missing = remote_rows < 0
     arcsec = np.where(missing, np.nan, separation)
     add_column(out, "match_separation", arcsec, mask=missing, name=separation_name, reference=reference)
+    for key, values in (judged or {}).items():
+        name = judgement_name(key, separation_name)
+        add_column(out, key, values, mask=np.isnan(values), name=name, reference=reference)
     return out

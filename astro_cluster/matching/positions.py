@@ -135,8 +135,16 @@ def find_position(table: QTable, position: str | Sequence[str] | None = None) ->
     return found
 
 
+def _plain(column: Any) -> np.ndarray | None:
+    """Return the numbers of a column of doubles as they stand there, if they are all finite."""
+    if getattr(column, "mask", None) is not None or column.dtype != np.float64 or not column.dtype.isnative:
+        return None
+    values = np.asarray(getattr(column, "value", column))
+    return values if np.isfinite(values).all() else None
+
+
 def _degrees(table: QTable, name: str) -> np.ndarray:
-    """Return an angle column in degrees, NaN where it is masked or not finite."""
+    """Return an angle column in degrees, NaN where it is masked or not finite; not to be written to."""
     column = table[name]
     kind = getattr(getattr(column, "dtype", None), "kind", "O")
     if kind not in "iuf" or column.ndim != 1:
@@ -147,10 +155,12 @@ def _degrees(table: QTable, name: str) -> np.ndarray:
     unit = (
         column.unit if column.unit is not None else u.deg
     )  # what nearly every catalogue without units means
-    values = float_values(column)
-    values[~np.isfinite(values)] = np.nan
+    values = _plain(column)
+    if values is None:
+        values = float_values(column)
+        values[~np.isfinite(values)] = np.nan
     try:
-        return (values * u.Unit(unit)).to_value(u.deg)
+        return u.Quantity(values, u.Unit(unit), copy=False).to_value(u.deg)
     except (u.UnitConversionError, TypeError, ValueError) as error:
         raise InputError(
             f"position column {name!r} is in {str(unit)!r}, which is not an angle; give it its right unit "
@@ -158,10 +168,11 @@ def _degrees(table: QTable, name: str) -> np.ndarray:
         ) from error
 
 
-def _check_range(name: str, values: np.ndarray, limit: float) -> None:
-    bad = np.flatnonzero(np.abs(values) > limit)  # false for NaN
+def _check_range(name: str, values: np.ndarray, limit: float, first_row: int) -> None:
+    bad = np.flatnonzero((values > limit) | (values < -limit))  # false for NaN
     if len(bad):
-        shown = ", ".join(f"{row} ({values[row]:g})" for row in bad[:8]) + (", …" if len(bad) > 8 else "")
+        shown = ", ".join(f"{row + first_row} ({values[row]:g})" for row in bad[:8])
+        shown += ", …" if len(bad) > 8 else ""
         raise InputError(
             f"{len(bad)} values of position column {name!r} are beyond ±{limit:g} deg, in the rows "
             f"(counted from 0): {shown}. Give the column its right unit, mask these values, or "
@@ -195,7 +206,7 @@ def _equatorial_frame(table: QTable, names: Sequence[str]) -> BaseCoordinateFram
     )
 
 
-def sky_coord(table: QTable, names: Sequence[str]) -> tuple[SkyCoord, np.ndarray]:
+def sky_coord(table: QTable, names: Sequence[str], *, first_row: int = 0) -> tuple[SkyCoord, np.ndarray]:
     """Return the positions of a table, and which rows have one.
 
     Parameters
@@ -204,6 +215,8 @@ def sky_coord(table: QTable, names: Sequence[str]) -> tuple[SkyCoord, np.ndarray
         Table of n rows.
     names : sequence of str
         What `find_position` gives.  Columns without a unit are in degrees.
+    first_row : int, optional
+        Number of the first row in messages, if the table is a part of another.
 
     Returns
     -------
@@ -235,8 +248,11 @@ def sky_coord(table: QTable, names: Sequence[str]) -> tuple[SkyCoord, np.ndarray
         lon, lat = coord.spherical.lon.deg, coord.spherical.lat.deg
         return coord, np.isfinite(lon) & np.isfinite(lat) & ~mask
     lon, lat = (_degrees(table, name) for name in names)
-    _check_range(names[0], lon, 360)
-    _check_range(names[1], lat, 90)
+    _check_range(names[0], lon, 360, first_row)
+    _check_range(names[1], lat, 90, first_row)
     valid = np.isfinite(lon) & np.isfinite(lat)
     frame = "galactic" if _is_galactic(table, names) else _equatorial_frame(table, names)
-    return SkyCoord(lon * u.deg, lat * u.deg, frame=frame), valid
+    if ((lon < 0) | (lon >= 360)).any():
+        lon = lon.copy()  # which astropy brings into one turn where it stands
+    angles = (u.Quantity(axis, u.deg, copy=False) for axis in (lon, lat))
+    return SkyCoord(*angles, frame=frame, copy=False), valid

@@ -1,117 +1,29 @@
-"""Talking to the CDS X-Match service: one question, asked until it is answered.
+"""Talking to the CDS X-Match service: its form, and what it says about an error.
 
 Loaded only when a remote match is made, for it loads astroquery.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import time
-import warnings
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-import requests
 from astropy import units as u
-from astropy.io import votable
-from astropy.io.votable.exceptions import VOWarning
 from astropy.table import Table
 from astroquery.xmatch import XMatchClass
 
 from astro_cluster.config import conf
 from astro_cluster.exceptions import ServiceError
 from astro_cluster.matching.answers import DEC, RA, ROW, SEPARATION
+from astro_cluster.services.answers import Answer, parse_answer, words_of
+from astro_cluster.services.http import Asker, Passing, Refused, is_busy
 
-__all__ = ["Answer", "Service", "parse_answer"]
+__all__ = ["Service"]
 
 _NAME = "the CDS X-Match service"
-_BUSY = re.compile(r"too many|try (?:again )?later|temporarily", re.IGNORECASE)
-
-
-class _Passing(Exception):
-    """A failure that another try may mend."""
-
-    def __init__(self, reason: str, *, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the service said: a table, or words."""
-
-    table: Table | None
-    status: str
-    text: str
-
-
-def parse_answer(content: bytes) -> Answer:
-    """Read a VOTable as the service sends it.
-
-    Parameters
-    ----------
-    content : bytes
-        The document.
-
-    Returns
-    -------
-    Answer
-        ``status`` is OK, ERROR, OVERFLOW or empty.
-
-    Raises
-    ------
-    ValueError
-        If it is no whole VOTable.
-
-    Examples
-    --------
-    >>> parse_answer(b'<VOTABLE version="1.4"><RESOURCE type="results"><INFO name="QUERY_STATUS" '
-    ...              b'value="ERROR">no such table</INFO></RESOURCE></VOTABLE>').text
-    'no such table'
-    """
-    with warnings.catch_warnings():
-        # Catalogues bend the standard in a hundred harmless ways; a broken document raises.
-        warnings.simplefilter("ignore", VOWarning)
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        try:
-            tree = votable.parse(io.BytesIO(content), verify="ignore")
-            elements = list(tree.iter_tables())
-            table = elements[0].to_table(use_names_over_ids=True) if elements else None
-        except Exception as error:  # each layer under parse() raises exceptions of its own for garbage
-            raise ValueError(f"no whole VOTable: {' '.join(str(error).split())[:200]}") from error
-    infos = [*tree.infos, *(info for resource in tree.resources for info in resource.infos)]
-    said = [(str(i.value).upper(), i.content or "") for i in infos if "QUERY_STATUS" in (i.name, i.ID)]
-    # OVERFLOW stands behind the table, while OK may stand before it.
-    status, text = next((s for s in said if s[0] != "OK"), said[0] if said else ("", ""))
-    return Answer(table, status, " ".join(text.split()))
-
-
-def _words(content: bytes) -> str:
-    """Return what an error answer says, whatever it is written in."""
-    try:
-        text = parse_answer(content).text
-    except ValueError:
-        text = ""
-    if not text:
-        text = re.sub(r"<[^>]*>", " ", content[:4000].decode("utf-8", "replace"))
-    return " ".join(text.split())[:400]
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its two forms."""
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
+_SETTING = "conf.xmatch_url"
+_LATER = (
+    " Run the same match again later: answers that came already are kept in the cache and not asked again"
+)
 
 
 class Service(XMatchClass):
@@ -125,6 +37,7 @@ class Service(XMatchClass):
         super().__init__()
         self.URL = conf.xmatch_url
         self.TIMEOUT = conf.timeout
+        self._asker = Asker(_NAME, setting=_SETTING)
 
     def is_table_available(self, table_id: Any) -> bool:
         """Trust the name: the service itself says, in the answer, if it has no such table."""
@@ -156,6 +69,10 @@ class Service(XMatchClass):
         # astroquery would make "vizier:simbad" of it.
         return {**payload, "cat2": reference, "cat1": files["files"]["cat1"][1]}
 
+    def close(self) -> None:
+        """End the connection."""
+        self._asker.close()
+
     def ask(self, question: dict[str, Any], where: str) -> tuple[bytes, Answer]:
         """Send a question, again and again as ``conf.retries`` allows.
 
@@ -178,87 +95,39 @@ class Service(XMatchClass):
         ServiceError
             If there is no good answer in the end, or the service refuses.
         """
-        wait = float(conf.retry_wait)
-        for tries_left in range(int(conf.retries), -1, -1):
-            try:
-                return self._ask_once(question)
-            except _Passing as trouble:
-                reason, pause = str(trouble), trouble.wait if trouble.wait is not None else wait
-            if tries_left == 0 or pause > conf.timeout:
-                break
-            time.sleep(pause)
-            wait *= 2
-        n_tries = int(conf.retries) - tries_left + 1
-        tries = f"{n_tries} {'try' if n_tries == 1 else 'tries'}"
-        longer = f" It asks to wait {pause:.0f} s." if pause > conf.timeout else ""
-        raise ServiceError(
-            f"{_NAME} did not answer for {where}, after {tries}: {reason}.{longer} Run the same match again "
-            "later: answers that came already are kept in the cache and not asked again",
-            url=self.URL,
-        )
+        return self._asker.ask(lambda: self._ask_once(question), where, url=self.URL, advice=_LATER)
 
     def _ask_once(self, question: dict[str, Any]) -> tuple[bytes, Answer]:
-        fields = {key: value for key, value in question.items() if key != "cat1"}
+        fields = {key: str(value) for key, value in question.items() if key != "cat1"}
         files = {"cat1": ("cat1.csv", question["cat1"])}
+        reply = self._asker.send("POST", self.URL, data=fields, files=files)
+        if reply.form_lost:
+            raise ServiceError(f"{_NAME} has moved to {reply.url}: set {_SETTING} to that", url=self.URL)
         try:
-            response = self._request(
-                "POST", self.URL, data=fields, files=files, timeout=self.TIMEOUT, cache=False
-            )
-        except requests.Timeout as error:
-            raise _Passing(f"no answer within {self.TIMEOUT:g} s") from error
-        except requests.exceptions.ChunkedEncodingError as error:
-            raise _Passing("the connection broke in the middle of the answer") from error
-        except requests.ConnectionError as error:
-            if "NameResolution" in str(error) or "Name or service not known" in str(error):
-                raise ServiceError(
-                    f"{_NAME} cannot be found: its name has no address here. Is there a network? Without "
-                    "one, match with a file",
-                    url=self.URL,
-                ) from error
-            raise _Passing(
-                f"it cannot be reached; is there a network, and is the address right? ({str(error)[:200]})"
-            ) from error
-        except requests.RequestException as error:
-            raise ServiceError(
-                f"{_NAME} cannot be asked: {error}. Set conf.xmatch_url", url=self.URL
-            ) from error
-        self._check_status(response)
+            self._asker.check(reply, words_of)
+        except Refused as refusal:
+            self._refused(str(refusal), refusal.code)
         try:
-            answer = parse_answer(response.content)
+            answer = parse_answer(reply.content)
         except ValueError as error:
-            raise _Passing(f"the answer is {error}") from error
+            raise Passing(f"the answer is {error}") from error
         if answer.status == "ERROR":
-            self._refused(answer.text or "an error without words")
+            if is_busy(answer.text):
+                raise Passing(answer.text)
+            self._refused(answer.text or "an error without words", reply.code)
         if answer.table is not None and not {SEPARATION, ROW} <= set(answer.table.colnames):
-            raise _Passing(f"the answer is a VOTable without the columns {SEPARATION} and {ROW}")
+            raise Passing(f"the answer is a VOTable without the columns {SEPARATION} and {ROW}")
         if answer.table is None and answer.status != "OK":
-            raise _Passing("the answer is a VOTable without a table")
-        return response.content, answer
+            raise Passing("the answer is a VOTable without a table")
+        return reply.content, answer
 
-    def _check_status(self, response: requests.Response) -> None:
-        if response.history and response.request.method != "POST":  # the form was lost on the way
-            raise ServiceError(
-                f"{_NAME} has moved to {response.url}: set conf.xmatch_url to that", url=self.URL
-            )
-        code = response.status_code
-        if code < 400:
-            return
-        text = _words(response.content)
-        if code == 429 or code >= 500:
-            raise _Passing(
-                f"HTTP {code} {text}".rstrip(), wait=_retry_after(response.headers.get("Retry-After"))
-            )
+    def _refused(self, text: str, code: int) -> None:
         if code == 403:
             raise ServiceError(
-                f"{_NAME} refuses this address (HTTP 403 {text}); it bans those who send matches in "
+                f"{_NAME} refuses this address ({text}); it bans those who send matches in "
                 "parallel, as several runs at once do. Write to cds-question@unistra.fr",
                 url=self.URL,
             )
-        self._refused(f"HTTP {code} {text}".rstrip())
-
-    def _refused(self, text: str) -> None:
-        if _BUSY.search(text):
-            raise _Passing(text)
         raise ServiceError(
             f"{_NAME} refused the match: {text}. Check the name of the reference and of the columns",
             url=self.URL,

@@ -10,6 +10,7 @@ from astro_cluster.plotting.choice import plot_choice
 from astro_cluster.plotting.clusters import plot_clusters, plot_sky
 from astro_cluster.plotting.composition import plot_types
 from astro_cluster.plotting.parts import PALETTE
+from astro_cluster.plotting.radius import plot_radius
 from astro_cluster.plotting.reliability import plot_reliability
 from astro_cluster.plotting.runs import plot_alluvial
 
@@ -18,6 +19,7 @@ __all__ = [
     "plot_alluvial",
     "plot_choice",
     "plot_clusters",
+    "plot_radius",
     "plot_reliability",
     "plot_sky",
     "plot_types",

@@ -90,11 +90,15 @@ def local() -> QTable:
 
 @pytest.fixture
 def cds(peer: ModuleType, catalogue: Table, tmp_path: Path) -> Iterator[Any]:
-    """The stand-in, configured as the service; answers are kept in an own folder."""
+    """The stand-in, configured as the service; answers are kept in an own folder.
+
+    How many matches are false is not asked for, so that the requests are those of the match.
+    """
     known = peer.Catalogue(catalogue, "ra", "dec")
     with (
         peer.cds_xmatch({"simbad": known, "II/246/out": known}) as server,
         conf.set_temp("xmatch_url", server.url),
+        conf.set_temp("false_match_rows", 0),
         conf.set_temp("cache_dir", str(tmp_path / "cache")),
         conf.set_temp("retry_wait", 0.01),
         conf.set_temp("timeout", 10.0),
@@ -115,3 +119,13 @@ def stilts(require_program: Callable[[str], str], tmp_path: Path) -> Callable[..
         return Table.read(out, format="votable", use_names_over_ids=True)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def skies() -> Callable[..., tuple[QTable, QTable]]:
+    """The function that simulates two catalogues whose true pairs are known."""
+    path = Path(__file__).parent / "skies.py"
+    spec = importlib.util.spec_from_file_location("skies", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.two_catalogues

@@ -11,9 +11,9 @@ from astropy.table import QTable
 import astro_cluster as ac
 from astro_cluster import conf
 from astro_cluster.matching.answers import remote_identity, stack_answers
-from astro_cluster.matching.cache import AnswerCache
 from astro_cluster.matching.local import close_pairs
-from astro_cluster.matching.service import parse_answer
+from astro_cluster.services.answers import parse_answer
+from astro_cluster.services.cache import AnswerCache
 
 DOCUMENT = """<?xml version="1.0"?>
 <VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE type="results">
@@ -80,7 +80,7 @@ def test_row_numbers_must_be_numbers(cds, peer):
 
 def test_the_cache_is_astropys_unless_configured(tmp_path, monkeypatch):
     assert conf.cache_dir == ""
-    monkeypatch.setattr("astro_cluster.matching.cache.get_cache_dir", lambda _: str(tmp_path))
+    monkeypatch.setattr("astro_cluster.services.cache.get_cache_dir", lambda _: str(tmp_path))
     AnswerCache(active=True).put({"cat2": "simbad"}, b"<VOTABLE/>")
     assert len(list(tmp_path.rglob("*.vot"))) == 1
     assert len(list(tmp_path.rglob("*"))) == 2  # the folder and the file: nothing half done stays

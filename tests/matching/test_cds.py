@@ -40,7 +40,7 @@ def same(a, b):
 @pytest.mark.parametrize("chunk_rows", [None, 7])
 def test_every_mode_agrees_with_a_match_at_hand(cds, local, catalogue, find, chunk_rows):
     out = ac.crossmatch(local, "simbad", radius=RADIUS, find=find, chunk_rows=chunk_rows)
-    same(out, ac.crossmatch(local, catalogue, radius=RADIUS, find=find))
+    same(out, ac.crossmatch(local, catalogue, radius=RADIUS, find=find, false_matches=False))
     assert len(cds.forms) == (1 if chunk_rows is None else 29)  # 198 rows with a position, by 7
     assert cds.most_running == 1
     if find.startswith("each"):
@@ -78,6 +78,30 @@ def test_units_and_ucds_survive(cds, local):
     assert np.min(out["source_id"][found]) >= 4_611_686_018_427_387_904
     assert out["main_id"].dtype.kind == "U"
     assert "ac_row" not in out.colnames
+
+
+def test_simbad_has_one_schema(cds, peer, catalogue, local):
+    """X-Match's names come out as those of SIMBAD's TAP service; other catalogues keep theirs."""
+    old = catalogue["main_id", "ra", "dec"]
+    old["main_type"] = np.array(["Star", "Seyfert_1", "EB*Algol", ""])[np.arange(len(old)) % 4]
+    old["redshift"] = np.arange(len(old)) / 7
+    old["size_maj"] = np.arange(len(old)) * u.arcmin
+    for name in ("simbad", "II/246/out"):
+        cds.catalogues[name] = peer.Catalogue(old, "ra", "dec")
+    out = ac.crossmatch(local, "simbad", radius=RADIUS)
+    assert [name for name in out.colnames[3:] if not name.startswith("match_")] == [
+        *("main_id", "ra_2", "dec_2", "main_type", "otype", "rvz_redshift", "galdim_majaxis")
+    ]
+    types = dict(zip(plain(out["main_type"]), plain(out["otype"]), strict=True))
+    assert types == {"Star": "*", "Seyfert_1": "Sy1", "EB*Algol": "EB*", "": None, None: None}
+    assert out["galdim_majaxis"].unit == u.arcmin
+    for wanted in (["otype", "redshift"], ["otype", "rvz_redshift"], ["OTYPE_S", "Z_VALUE"]):
+        out = ac.crossmatch(local, "simbad", radius=RADIUS, columns=wanted)
+        assert out.colnames[3:5] == ["otype", "rvz_redshift"]
+        assert cds.forms[-1 - ("match_p_false" in out.colnames)]["cols2"] == "main_type,redshift"
+    out = ac.crossmatch(local, "II/246/out", radius=RADIUS)
+    assert "redshift" in out.colnames
+    assert "otype" not in out.colnames
 
 
 def test_chosen_columns(cds, local):
@@ -254,7 +278,7 @@ def test_a_cut_answer_is_never_taken(cds, local, catalogue, tells, find):
     cds.max_rows, cds.tells_overflow = 40, tells
     with conf.set_temp("xmatch_max_rows", 1000 if tells else 40):
         out = ac.crossmatch(local, "simbad", radius=RADIUS, find=find)
-    same(out, ac.crossmatch(local, catalogue, radius=RADIUS, find=find))
+    same(out, ac.crossmatch(local, catalogue, radius=RADIUS, find=find, false_matches=False))
     assert len(cds.forms) > 10
 
 

@@ -68,6 +68,7 @@ def test_each_keeps_rows_and_every_kind_of_column(mine, rich):
         "pos_dec",
         "teff",
         "match_separation",
+        "match_p_false",
     ]
     assert out["name"].tolist() == ["x", "y", "z"]
     assert out["name_2"].tolist() == ["b", None, "α Cen"]
@@ -108,7 +109,7 @@ def test_the_inputs_stay_untouched(mine, rich):
 
 def test_each_dist_brings_only_the_separation(mine, rich):
     out = ac.crossmatch(mine, rich, find="each-dist", separation="gap")
-    assert out.colnames == [*mine.colnames, "gap"]
+    assert out.colnames == [*mine.colnames, "gap", "gap_p_false"]
 
 
 @pytest.mark.parametrize("find", FIND_MODES)
@@ -206,7 +207,7 @@ def test_nothing_matches():
     with pytest.warns(ac.AstroClusterWarning):
         out = ac.crossmatch(near, far, find="best")
     assert len(out) == 0
-    assert out.colnames == ["ra", "dec", "ra_2", "dec_2", "name", "n", "match_separation"]
+    assert out.colnames == ["ra", "dec", "ra_2", "dec_2", "name", "n", "match_separation", "match_p_false"]
 
 
 def test_a_file_as_reference_and_rerun(mine, rich, tmp_path):
@@ -215,7 +216,7 @@ def test_a_file_as_reference_and_rerun(mine, rich, tmp_path):
     record = ac.records(out)[-1]
     assert record["parameters"]["reference"] == str(path)
     assert record["reference"]["rows"] == 3
-    assert record["columns_added"] == ["id", "match_separation"]
+    assert record["columns_added"] == ["id", "match_separation", "match_p_false"]
     assert "row_order" not in record
     again = ac.rerun(ac.write(out, tmp_path / "out.vot"))
     assert again["id"].tolist() == out["id"].tolist()
@@ -235,15 +236,18 @@ def test_two_matches_side_by_side(mine, rich):
     with pytest.raises(InputError, match=r"already has the column 'match_separation'.*separation="):
         ac.crossmatch(once, rich)
     twice = ac.crossmatch(once, rich, columns=["flux"], separation="second")
-    assert twice.colnames[-3:] == ["match_separation", "flux_2", "second"]
+    assert twice.colnames[-4:] == ["match_p_false", "flux_2", "second", "second_p_false"]
     replaced = ac.crossmatch(once, rich, columns=["id"], overwrite=True)
-    assert replaced.colnames == ["ra", "dec", "name", "flux", "id", "match_separation"]
+    columns = ["ra", "dec", "name", "flux", "id", "match_separation"]
+    assert replaced.colnames == [*columns, "match_p_false"]
+    bare = ac.crossmatch(once, rich, columns=["id"], false_matches=False, overwrite=True)
+    assert bare.colnames == columns
 
 
 def test_a_remote_separation_is_renamed(mine, rich):
     rich["match_separation"] = [1.0, 2.0, 3.0]
     out = ac.crossmatch(mine, rich, columns=["match_separation"])
-    assert out.colnames[-2:] == ["match_separation_2", "match_separation"]
+    assert out.colnames[-3:] == ["match_separation_2", "match_separation", "match_p_false"]
 
 
 def test_names_that_would_meet(mine, rich):
@@ -267,7 +271,8 @@ def test_names_that_would_meet(mine, rich):
         ({"position": ("ra", "de")}, "no column 'de'"),
         ({"reference_position": ("ra", "de")}, "in the reference .*no column 'de'"),
         ({"via": "cds"}, "takes the name of a catalogue"),
-        ({"via": "tap"}, "'local', 'cds'"),
+        ({"via": "ftp"}, "'local', 'cds', 'tap'"),
+        ({"via": "tap"}, "takes the name of a catalogue"),
         ({"chunk_rows": 0}, "whole number"),
         ({"get_query_payload": True}, "sends none"),
         ({"epoch": 57000}, "not a .modified. Julian date"),

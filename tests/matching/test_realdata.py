@@ -63,3 +63,39 @@ def test_each_finds_what_topcat_found(report, simbad, radius):
     gap = np.abs(out["match_separation"].unmasked.value[theirs] - report["angDist"][theirs])
     assert gap.max() < 1e-5
     assert (out["main_id"] == report["main_id"])[theirs].all()
+
+
+@pytest.fixture(scope="module")
+def chandra_and_simbad(real_data):
+    """Nearly the whole sample, and real objects of SIMBAD."""
+    local = QTable.read(real_data / "chandra" / "csc2_positions_22995.csv", format="ascii.csv")
+    objects = QTable.read(real_data / "simbad" / "basic_real_rows.csv", format="ascii.csv")
+    return local["ra", "dec", "name"], objects["main_id", "ra", "dec"]
+
+
+def test_two_ways_of_counting_false_matches_agree(chandra_and_simbad):
+    curve = ac.choose_radius(*chandra_and_simbad, radii=[1, 2, 5, 10] * u.arcsec)
+    by_shift, by_density = curve["false_by_shift"], curve["false_by_density"]
+    assert np.all(by_density[1:] > 20)
+    np.testing.assert_allclose(by_shift, by_density, rtol=0.15)
+    assert np.all(curve["false_fraction"] < 0.2)
+
+
+def test_chandra_is_not_matched_farther_than_it_sees(chandra_and_simbad):
+    """Half of the pairs of the CDS are within 0.28 arcsec, 95 % within 1.7: so are the ones that are sure."""
+    out = ac.crossmatch(*chandra_and_simbad, radius=20 * u.arcsec, find="best")
+    p, gap = np.asarray(out["match_p_false"]), out["match_separation"].to_value(u.arcsec)
+    assert np.quantile(gap[p < 0.05], 0.95) < 4
+    assert np.median(gap[p > 0.5]) > 8
+    assert p[gap < 0.5].max() < 0.2
+
+
+def test_chandra_by_errors(chandra_and_simbad):
+    """With one error for all rows it finds what a match within 1 arcsec finds."""
+    options = {"position_error": 0.4 * u.arcsec, "reference_position_error": 0.2 * u.arcsec}
+    likely = ac.crossmatch(*chandra_and_simbad, method="bayes", **options)
+    near = ac.crossmatch(*chandra_and_simbad, radius=1 * u.arcsec)
+    both = ~likely["match_separation"].mask & ~near["match_separation"].mask
+    assert both.sum() > 0.99 * (~near["match_separation"].mask).sum()
+    assert np.mean(likely["main_id"][both] == near["main_id"][both]) > 0.98
+    assert ac.records(likely)[-1]["bayes"]["completeness"] == pytest.approx(0.175, abs=0.02)
