@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.request
 from pathlib import Path
@@ -33,7 +34,7 @@ def lock_url() -> str:
     Raises
     ------
     InputError
-        If ``SAMP_HUB`` names another profile than the standard one.
+        If ``SAMP_HUB`` names another profile than the standard one, or a strange address.
     """
     place = os.environ.get("SAMP_HUB")
     if not place:
@@ -43,7 +44,13 @@ def lock_url() -> str:
             f"the environment variable SAMP_HUB is {place!r}, and only addresses that begin with "
             f"{PROFILE!r} are understood: unset it, or set it to {PROFILE}file:///path/of/the/lockfile"
         )
-    return place.removeprefix(PROFILE)
+    url = place.removeprefix(PROFILE)
+    if not url.lower().startswith(("file:", "http:", "https:")):
+        raise InputError(
+            f"the environment variable SAMP_HUB is {place!r}, and a lock file is read from addresses that "
+            "begin with file, http or https only"
+        )
+    return url
 
 
 def read_lock(url: str, seconds: float) -> dict[str, str]:
@@ -69,9 +76,9 @@ def read_lock(url: str, seconds: float) -> dict[str, str]:
         If the file is not that of a hub.
     """
     try:
-        with urllib.request.urlopen(url, timeout=seconds) as lock:  # noqa: S310  set by the user
+        with urllib.request.urlopen(url, timeout=seconds) as lock:  # noqa: S310  looked at by lock_url
             text = lock.read(LOCK_SIZE).decode("utf-8", "replace")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoHubError(f"no SAMP hub is running: {GET_A_HUB}", url=url) from error
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     found = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
@@ -83,4 +90,10 @@ def read_lock(url: str, seconds: float) -> dict[str, str]:
         )
     # Some hubs write the address as a Java property, with backslashes before the colons.
     found["samp.hub.xmlrpc.url"] = found["samp.hub.xmlrpc.url"].replace("\\", "")
+    if not found["samp.hub.xmlrpc.url"].lower().startswith("http://"):
+        raise ServiceError(
+            "the lock file of the SAMP hub names an address that does not begin with http://: "
+            f"delete it, then {GET_A_HUB}",
+            url=url,
+        )
     return found

@@ -91,26 +91,26 @@ def send(
     >>> ac.send(cat, to="topcat")  # doctest: +SKIP
     'astro_cluster:9d4c…'
     """
-    seconds = _seconds(timeout)
-    wanted = _wanted(to)
-    table_id = _table_id(table_id)
+    seconds = seconds_of(timeout)
+    wanted = wanted_of(to)
+    table_id = checked_id(table_id)
     if isinstance(table, (str, os.PathLike)) and not Path(table).is_file():
         raise InputError(f"there is no file {os.fspath(table)}")
     with connect(seconds, start=start_hub) as hub:
         hub.declare("astro_cluster", "Groups in astronomical tables")
-        clients = _receivers(hub, wanted, wait=seconds if start_hub else 0.0)
-        parcel = _pack(table, table_id)
+        clients = receivers(hub, wanted, wait=seconds if start_hub else 0.0)
+        parcel = pack(table, table_id)
         params = {
             "url": parcel.path.as_uri(),
             "table-id": table_id,
-            "name": _ascii(str(name or parcel.name)),
+            "name": ascii_of(str(name or parcel.name)),
         }
         failures = {client: hub.call(client, LOAD, params, seconds) for client in clients}
-    _check(failures, parcel)
+    check_loaded(failures, parcel)
     return table_id
 
 
-def _seconds(timeout: Quantity | float) -> float:
+def seconds_of(timeout: Quantity | float) -> float:
     from astropy import units as u
 
     try:
@@ -122,30 +122,30 @@ def _seconds(timeout: Quantity | float) -> float:
     return seconds
 
 
-def _wanted(to: str) -> str:
+def wanted_of(to: str) -> str:
     if not isinstance(to, str) or not to.strip():
         raise InputError(f"to={to!r} is not the name of a program: give 'topcat', another name, or 'all'")
     wanted = to.strip().casefold()
     return ALIASES.get(wanted, wanted)
 
 
-def _table_id(given: str | None) -> str:
+def checked_id(given: str | None) -> str:
     if given is None:
         return f"astro_cluster:{uuid.uuid4()}"
-    if not (isinstance(given, str) and given and given == _ascii(given)):
+    if not (isinstance(given, str) and given and given == ascii_of(given)):
         raise InputError(
             f"table_id={given!r} is not a text of printable ASCII characters, all that SAMP allows"
         )
     return given
 
 
-def _ascii(text: str) -> str:
+def ascii_of(text: str) -> str:
     """Return the nearest text that SAMP allows: a hub refuses a call with any other character."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in plain)
 
 
-def _receivers(hub: HubConnection, wanted: str, *, wait: float) -> list[Client]:
+def receivers(hub: HubConnection, wanted: str, *, wait: float) -> list[Client]:
     """Return the clients that load tables and are meant, or say why there is none."""
     end = time.monotonic() + wait
     while True:
@@ -170,33 +170,69 @@ def _nobody(wanted: str, clients: list[Client], meant: list[Client]) -> str:
     else:
         problem = f"no program called {wanted!r} is connected to the SAMP hub"
     return (
-        f"{problem}; connected: {connected or 'nothing'}. Start TOPCAT, or connect it with "
-        "Interop > Register with Hub; to= names the program"
+        f"{problem}; connected: {connected or 'nothing'}. Start TOPCAT, or connect it by the "
+        "plug at the bottom right of its window; to= names the program"
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Parcel:
+class Parcel:
     path: Path
     name: str
     sent_as_is: bool
 
 
-def _pack(table: QTable | Table | str | os.PathLike[str], table_id: str) -> _Parcel:
-    """Have the table in a VOTable file that other programs of the user can read."""
-    path = Path(table).resolve() if isinstance(table, (str, os.PathLike)) else None
-    if path is not None and _is_votable(path):
-        return _Parcel(path, path.stem, sent_as_is=True)
+def pack(
+    table: QTable | Table | str | os.PathLike[str], table_id: str, *, rows: QTable | None = None
+) -> Parcel:
+    """Have the table in a VOTable file that other programs of the user can read.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        The table, or the file that holds it.
+    table_id : str
+        What messages call it.
+    rows : `~astropy.table.QTable`, optional
+        The table, if it has been read already.
+
+    Returns
+    -------
+    Parcel
+    """
+    parcel = parcel_of(table, table_id)
+    if parcel.sent_as_is:
+        return parcel
 
     from astro_cluster.tables import as_qtable, write
 
-    rows = as_qtable(table)
-    name = str(rows.meta.get("name") or (path.stem if path else "astro_cluster"))
+    rows = as_qtable(table) if rows is None else rows
     # Under an id that is used again the file is replaced in one move, so that a program that
     # still reads the old one keeps it.
-    file = _outbox() / f"{hashlib.sha256(table_id.encode()).hexdigest()}.vot"
-    write(rows, file, overwrite=True)
-    return _Parcel(file, name, sent_as_is=False)
+    write(rows, parcel.path, overwrite=True)
+    name = str(rows.meta.get("name") or parcel.name)
+    return Parcel(parcel.path, name, sent_as_is=False)
+
+
+def parcel_of(table: QTable | Table | str | os.PathLike[str], table_id: str) -> Parcel:
+    """Return where the file is that a table is sent as.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
+        The table, or the file that holds it.
+    table_id : str
+        What messages call it.
+
+    Returns
+    -------
+    Parcel
+    """
+    path = Path(table).resolve() if isinstance(table, (str, os.PathLike)) else None
+    if path is not None and _is_votable(path):
+        return Parcel(path, path.stem, sent_as_is=True)
+    file = outbox() / f"{hashlib.sha256(table_id.encode()).hexdigest()}.vot"
+    return Parcel(file, path.stem if path else "astro_cluster", sent_as_is=False)
 
 
 def _is_votable(path: Path) -> bool:
@@ -209,14 +245,14 @@ def _is_votable(path: Path) -> bool:
 
 
 @functools.cache
-def _outbox() -> Path:
+def outbox() -> Path:
     """Folder that only the user can enter, deleted when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="astro_cluster-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def _check(failures: dict[Client, str | None], parcel: _Parcel) -> None:
+def check_loaded(failures: dict[Client, str | None], parcel: Parcel) -> None:
     said = [f"{client.name} did not load the table: {text}" for client, text in failures.items() if text]
     if not said:
         return

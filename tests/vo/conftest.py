@@ -14,6 +14,10 @@ import pytest
 from pyvo.samp import SAMPHubServer, SAMPIntegratedClient
 from pyvo.samp import conf as samp_conf
 
+from astro_cluster.vo.serving import run_hub
+
+from .desktop import HubProcess, Program
+
 LOAD = "table.load.votable"
 OK = {"samp.status": "samp.ok", "samp.result": {}}
 
@@ -78,9 +82,8 @@ def lockfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def hub(lockfile: Path) -> Iterator[SAMPHubServer]:
-    """A running hub on the loopback address."""
-    server = SAMPHubServer(web_profile=False, mode="single", addr="127.0.0.1", label="test hub")
-    server.start()
+    """A running hub on the loopback address: ours, as pyvo's own loses quick answers under load."""
+    server = run_hub()
     yield server
     server.stop()
 
@@ -103,3 +106,25 @@ def program(lockfile: Path) -> Iterator[Callable[..., Receiver]]:
 def receiver(hub: SAMPHubServer, program: Callable[..., Receiver]) -> Callable[..., Receiver]:
     """Return a function that connects a program to a running hub."""
     return program
+
+
+@pytest.fixture
+def desktop(lockfile: Path) -> Iterator[Callable[..., Program]]:
+    """Return a function that starts a program which holds tables, at whatever hub there is."""
+    started: list[Program] = []
+
+    def start(name: str = "topcat", **how: Any) -> Program:
+        started.append(Program(name, **how))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def hub_process(lockfile: Path) -> Iterator[HubProcess]:
+    """A hub that can be killed."""
+    process = HubProcess(lockfile)
+    yield process
+    process.end()
