@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import urllib.parse
 import urllib.request
 import warnings
 import xmlrpc.client
@@ -17,7 +18,7 @@ from astropy.table import Table
 from pyvo.samp import SAMPIntegratedClient
 from pyvo.samp import conf as samp_conf
 
-from . import programs
+from . import dachs, door, programs, simbad_rows, simbad_tables
 
 
 @pytest.fixture(scope="session")
@@ -122,3 +123,68 @@ def topcat(
     """A running TOPCAT, whose hub is the user's as far as the package can see."""
     monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{topcat_lock.as_uri()}")
     return Topcat(samp_client(topcat_lock))
+
+
+@pytest.fixture(scope="session")
+def simbad_tables_rows(request: pytest.FixtureRequest) -> simbad_rows.Rows:
+    """The rows of SIMBAD's tables: real objects where the real data are, else simulated ones."""
+    try:
+        real_data = request.getfixturevalue("real_data")
+    except pytest.skip.Exception:
+        real_data = None
+    return simbad_rows.simbad_rows(real_data)
+
+
+@pytest.fixture(scope="session")
+def simbad_objects(simbad_tables_rows: simbad_rows.Rows) -> list[dict[str, Any]]:
+    """The rows of ``basic``."""
+    return simbad_tables_rows["basic"]
+
+
+@pytest.fixture(scope="session")
+def simbad_site(
+    require_program: Callable[[str], str],
+    simbad_tables_rows: simbad_rows.Rows,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dachs.Site]:
+    """SIMBAD's tables in a database that DaCHS can serve."""
+    require_program("dachs")
+    if dachs.postgresql_programs() is None:
+        require_program("PostgreSQL with pgSphere")  # which is not there, and this says so
+    with dachs.dachs_site(tmp_path_factory.mktemp("dachs")) as site:
+        site.load("simbad", simbad_tables.resource())
+        site.psql(simbad_tables.rows_sql(simbad_tables_rows) + simbad_tables.names_sql())
+        yield site
+
+
+@pytest.fixture(scope="session")
+def simbad_tap(simbad_site: dachs.Site) -> Iterator[str]:
+    """Address of a TAP service with SIMBAD's tables."""
+    with simbad_site.serve() as server:
+        yield server.url
+
+
+@pytest.fixture
+def simbad_https(simbad_tap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same where astroquery looks for it: the ``server`` to give it, trusted by requests."""
+    both, alone = door.certificate(tmp_path)
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(variable, str(alone))
+    with door.door(
+        lambda: urllib.parse.urlsplit(simbad_tap).port,
+        prefix="/simbad/sim-tap",
+        onto="/tap",
+        tls=both,
+        translate=door.to_dachs,
+    ) as opened:
+        yield f"localhost:{opened.port}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what the servers said beside a failure."""
+    report = yield
+    site = getattr(item, "funcargs", {}).get("simbad_site")
+    if report.failed and site is not None:
+        report.sections.append(("PostgreSQL and DaCHS", site.logs()))
+    return report

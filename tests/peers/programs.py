@@ -1,4 +1,4 @@
-"""Real programs for the tests: an X server without a screen, TOPCAT and STILTS.
+"""Real programs for the tests: an X server without a screen, TOPCAT, DS9 and STILTS.
 
 Each is started in a process group of its own and stopped by that group's id. Several runs
 of the tests may go on at once: the X server picks its number, TOPCAT has its own home and
@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,51 @@ def topcat(
     ):
         if hub:
             wait_for(lock.exists, 60, "TOPCAT's hub")
+        yield process
+
+
+_HUB = """
+import sys, time
+from pyvo.samp import SAMPHubServer, conf
+conf.use_internet = False
+SAMPHubServer(web_profile=False, mode="single", addr="127.0.0.1", lockfile=sys.argv[1]).start()
+time.sleep(1e6)
+"""
+
+
+@contextlib.contextmanager
+def samp_hub(folder: Path) -> Iterator[Path]:
+    """Run a SAMP hub, pyvo's and not ours; yield its lock file, which is in ``folder``.
+
+    In a process of its own, since its threads complain when a program is killed.
+    """
+    lock = folder / "samp.lock"
+    with (
+        (folder / "hub.log").open("wb") as log,
+        group([sys.executable, "-c", _HUB, str(lock)], stdout=log, stderr=subprocess.STDOUT),
+    ):
+        wait_for(lock.exists, 60, "the hub")
+        yield lock
+
+
+@contextlib.contextmanager
+def ds9(display: str, folder: Path, lock: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run DS9, which looks for a hub when it starts and not again.
+
+    Its home and the place of its long answers is ``folder``; there is its output, ``ds9.log``.
+    """
+    env = {
+        **os.environ,
+        "DISPLAY": display,
+        "HOME": str(folder),
+        "SAMP_HUB": f"std-lockurl:{lock.as_uri()}",
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)),
+    }
+    command = ["ds9", "-samp", "yes", "-xpa", "no"]
+    with (
+        (folder / "ds9.log").open("wb") as log,
+        group(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
         yield process
 
 
