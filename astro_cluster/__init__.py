@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from astro_cluster import plotting, recipes, simulate  # noqa: F401
+    from astro_cluster import otypes, plotting, recipes, simulate  # noqa: F401
 
 _HOME = {
     "AstroClusterWarning": "exceptions",
@@ -23,23 +23,30 @@ _HOME = {
     "calibrate": "calibrating",
     "calibration": "calibrating",
     "choose": "choosing",
+    "choose_radius": "matching",
     "cluster": "clustering",
     "compare": "comparing",
     "conf": "config",
     "crossmatch": "matching",
     "inspect": "summary",
+    "link": "vo.session",
+    "moc": "vo.footprint",
     "model_table": "clustering",
+    "otype_in": "otypes",
     "read": "tables",
+    "receive": "vo.receiving",
     "records": "provenance",
+    "regions": "vo.shapes",
     "rerun": "provenance",
     "send": "vo",
+    "show": "vo.display",
     "splits": "comparing",
     "stability": "resampling",
     "stream": "streams",
     "summarize": "summary",
     "write": "tables",
 }
-_MODULES = ("plotting", "recipes", "simulate")
+_MODULES = ("otypes", "plotting", "recipes", "simulate")
 
 __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 

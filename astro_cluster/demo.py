@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -65,33 +66,25 @@ def csc_sample(rows: int = 6000) -> Step:
     >>> csc_sample(100)["theta"].unit  # doctest: +REMOTE_DATA
     Unit("arcmin")
     """
-    import pyvo
-    import requests
-    from pyvo.dal.exceptions import DALAccessError
+    from astro_cluster.matching.answers import stack_answers
+    from astro_cluster.services.http import Refused
+    from astro_cluster.services.tap import TapClient
 
     if rows < 1:
         raise InputError(f"rows={rows}: at least one has to be fetched")
     columns = ", ".join(f"o.{name}" for name in recipes.CSC2.columns)
     url = str(conf.csc_tap_url)
-    session = requests.Session()
-    try:
-        service = pyvo.dal.TAPService(url, session=session)
-        answer = service.search(
-            _QUERY.format(rows=int(rows), columns=columns, schema=conf.csc_tap_schema), maxrec=int(rows)
-        )
-    except (DALAccessError, requests.RequestException, OSError) as error:
-        found = "NameResolution" not in str(error)
-        reason = (
-            f"refused or broke off ({' '.join(str(error).split())[:160]})" if found else "cannot be found"
-        )
-        raise ServiceError(
-            f"the TAP service of the Chandra Source Catalog {reason}. Is there a network? Without one, run "
-            "the demo without --online: it simulates its sources",
-            url=url,
-        ) from error
-    finally:
-        session.close()
-    out = QTable(answer.to_table(), copy=False)
+    query = _QUERY.format(rows=int(rows), columns=columns, schema=conf.csc_tap_schema)
+    name = "the TAP service of the Chandra Source Catalog"
+    with contextlib.closing(TapClient(url, name=name, setting="conf.csc_tap_url")) as client:
+        try:
+            out = stack_answers([client.look_up(query, "its sources")])
+        except (Refused, ServiceError) as error:
+            reason = error.reason if isinstance(error, ServiceError) else f"{name} refused: {error}"
+            raise ServiceError(
+                f"{reason}. Without a network, run the demo without --online: it simulates its sources",
+                url=url,
+            ) from error
     if not len(out):
         raise ServiceError("the Chandra Source Catalog answered with no row", url=url)
     out.meta["description"] = "Observed sources of the Chandra Source Catalog 2"

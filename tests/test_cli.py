@@ -551,10 +551,10 @@ def test_without_a_hub_send_says_how_to_get_one(run, catalogue, monkeypatch, tmp
 
 
 def test_without_a_network_the_online_demo_says_so(run, tmp_path):
-    with ac.conf.set_temp("csc_tap_url", "http://127.0.0.1:9/tap"):
+    with ac.conf.set_temp("csc_tap_url", "http://127.0.0.1:9/tap"), ac.conf.set_temp("retries", 0):
         code, _, err = run("demo", "--online", "-o", tmp_path / "demo")
     assert code == 1
-    assert "Is there a network?" in err
+    assert "is there a network" in err.lower()
     assert len([line for line in err.splitlines() if line.strip()]) == 1
 
 

@@ -37,7 +37,10 @@ def service():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    with ac.conf.set_temp("csc_tap_url", f"http://127.0.0.1:{server.server_port}/tap"):
+    with (
+        ac.conf.set_temp("csc_tap_url", f"http://127.0.0.1:{server.server_port}/tap"),
+        ac.conf.set_temp("retry_wait", 0.01),
+    ):
         yield state
     server.shutdown()
     thread.join()
@@ -61,8 +64,12 @@ def test_a_sample_is_asked_for_and_recorded(service):
 
 
 def test_a_service_that_fails_is_named(service):
-    service["status"] = 500
-    with pytest.raises(ac.ServiceError, match="refused or broke off"):
+    service["status"], service["answer"] = 500, QTable({"name": ["a"]})
+    with pytest.raises(ac.ServiceError, match=r"did not answer .* 5 tries: HTTP 500.*without --online"):
+        csc_sample(10)
+    assert len(service["asked"]) == 5
+    service["status"] = 400
+    with pytest.raises(ac.ServiceError, match=r"refused: HTTP 400.*without --online"):
         csc_sample(10)
 
 

@@ -9,9 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from astro_cluster.cli.fitting import assign, choose, cluster
+from astro_cluster.cli.hierarchy import otypes
 from astro_cluster.cli.interrupts import Interrupted
 from astro_cluster.cli.judging import calibrate, compare, stability
+from astro_cluster.cli.linking import hub, link, receive
 from astro_cluster.cli.looking import inspect, plot, record, summary
+from astro_cluster.cli.radius import radius
+from astro_cluster.cli.sky import moc, regions, show
 from astro_cluster.cli.steps import demo, match, rerun, send
 
 __all__ = ["app", "main"]
@@ -26,9 +30,11 @@ app = typer.Typer(
 )
 
 # In the order of the help.
-for verb in (choose, cluster, assign, stability, compare, match, summary, inspect, calibrate, plot):
+for verb in (choose, cluster, assign, stability, compare, radius, match):
     app.command()(verb)
-for verb in (send, record, rerun, demo):
+for verb in (summary, otypes, inspect, calibrate, plot):
+    app.command()(verb)
+for verb in (send, link, receive, hub, show, regions, moc, record, rerun, demo):
     app.command()(verb)
 
 

@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from matplotlib.artist import Artist
 
+Level = Annotated[
+    int | None,
+    typer.Option(help="Fold SIMBAD's types: 0 to Star, Galaxy …, 1 to YSO, AGN …, and so on."),
+]
+
 __all__ = ["Kind", "Scale", "inspect", "plot", "record", "summary"]
 
 
 def summary(
     table: Table,
     by: Annotated[str | None, typer.Option(help="Column of types, such as main_type.")] = None,
+    level: Level = None,
     cluster: Cluster = None,
     top: Annotated[int, typer.Option(help="Types shown of each cluster; 0 for all.")] = 10,
     output: Annotated[
@@ -43,7 +49,7 @@ def summary(
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
-    out = ac.summarize(str(table), cluster, by=by)
+    out = ac.summarize(str(table), cluster, by=by, level=level)
     print_summary(out, by, top)
     write(out, output, overwrite)
 
@@ -89,6 +95,7 @@ class Kind(StrEnum):
     ALLUVIAL = "alluvial"
     RELIABILITY = "reliability"
     CHOICE = "choice"
+    RADIUS = "radius"
 
 
 class Scale(StrEnum):
@@ -114,19 +121,20 @@ def plot(
     ] = None,
     position: Position = None,
     by: Annotated[str | None, typer.Option(help="types, reliability: column of types.")] = None,
+    level: Level = None,
     top: Annotated[int | None, typer.Option(help="types: how many get a colour.")] = None,
     runs: Annotated[str | None, typer.Option(help="alluvial: prefixes of runs, by commas.")] = None,
     prefix: Annotated[str | None, typer.Option(help="reliability: prefix of the clustering.")] = None,
     seed: Annotated[int | None, typer.Option(help="reliability: random seed.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a figure of a table: clusters, sky, types, alluvial, reliability or choice."""
+    """Draw a figure of a table: clusters, sky, types, alluvial, reliability, choice or radius."""
     import astro_cluster as ac
 
     check_free(overwrite, figure=output)
     given: dict[str, Any] = {
         "x": x, "y": y, "xscale": xscale and xscale.value, "yscale": yscale and yscale.value,
-        "cluster": cluster, "position": names_of(position), "by": by, "top": top,
+        "cluster": cluster, "position": names_of(position), "by": by, "level": level, "top": top,
         "runs": None if runs is None else [run.strip() for run in runs.split(",")],
         "prefix": prefix, "seed": seed,
     }  # fmt: skip
@@ -153,11 +161,15 @@ def _draw_sky(table: QTable, **options: Any) -> Artist:
 
 
 def _draw_types(
-    table: QTable, by: str | None = None, cluster: str | None = None, top: int | None = None
+    table: QTable,
+    by: str | None = None,
+    cluster: str | None = None,
+    level: int | None = None,
+    top: int | None = None,
 ) -> Artist:
     import astro_cluster as ac
 
-    options = {} if top is None else {"top": top}
+    options = {"level": level} | ({} if top is None else {"top": top})
     if "fraction_of_cluster" in table.colnames:  # a summary already
         return ac.plotting.plot_types(table, by=by, **options)
     if by is None:
@@ -189,13 +201,20 @@ def _draw_choice(table: QTable) -> Artist:
     return plot_choice(table)
 
 
+def _draw_radius(table: QTable) -> Artist:
+    from astro_cluster.plotting import plot_radius
+
+    return plot_radius(table)
+
+
 _KINDS: dict[Kind, tuple[Callable[..., Any], tuple[str, ...]]] = {
     Kind.CLUSTERS: (_draw_clusters, ("x", "y", "xscale", "yscale", "cluster")),
     Kind.SKY: (_draw_sky, ("cluster", "position")),
-    Kind.TYPES: (_draw_types, ("by", "cluster", "top")),
+    Kind.TYPES: (_draw_types, ("by", "level", "cluster", "top")),
     Kind.ALLUVIAL: (_draw_alluvial, ("runs",)),
     Kind.RELIABILITY: (_draw_reliability, ("by", "prefix", "seed")),
     Kind.CHOICE: (_draw_choice, ()),
+    Kind.RADIUS: (_draw_radius, ()),
 }
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Scale",
     "Seed",
     "Table",
+    "angle_of",
     "errors_of",
     "fail",
     "features_of",
@@ -141,6 +142,43 @@ def names_of(text: str | None) -> str | tuple[str, ...] | None:
     if text is None or "," not in text:
         return text
     return tuple(part.strip() for part in text.split(","))
+
+
+def angle_of(text: str) -> Any:
+    """Return the angle that a text means.
+
+    Parameters
+    ----------
+    text : str
+        A number with its unit.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`
+
+    Raises
+    ------
+    InputError
+        If it is none.
+
+    Examples
+    --------
+    >>> angle_of("3arcsec")
+    <Quantity 3. arcsec>
+    """
+    from astropy import units as u
+    from astropy.coordinates import Angle
+
+    try:
+        try:
+            angle = u.Quantity(text)  # 3s is a time, not an hour angle
+        except (TypeError, ValueError):
+            angle = u.Quantity(Angle(text))  # 3" and 1'
+    except (TypeError, ValueError, u.UnitsError):
+        angle = None
+    if angle is None or not angle.unit.is_equivalent(u.deg):
+        fail(f"{text!r} is no angle: give a number with its unit, such as 3arcsec")
+    return angle
 
 
 def value_of(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,20 +16,31 @@ from astro_cluster.cli.options import (
     OverwriteColumns,
     Position,
     Table,
-    fail,
+    angle_of,
     names_of,
 )
 
-__all__ = ["demo", "match", "rerun", "send"]
+__all__ = ["Method", "demo", "match", "rerun", "send"]
+
+
+class Method(StrEnum):
+    """What decides between counterparts."""
+
+    NEAREST = "nearest"
+    BAYES = "bayes"
 
 
 def match(
     table: Table,
     reference: Annotated[
-        str, typer.Argument(help="A file, 'simbad', or a VizieR table such as I/355/gaiadr3.")
+        str, typer.Argument(help="A file, 'simbad', a VizieR table (I/355/gaiadr3) or https://host/tap#table")
     ],
     output: Output,
-    radius: Annotated[str, typer.Option(help="Largest separation, with unit: 1arcsec.")] = "1arcsec",
+    radius: Annotated[
+        str | None,
+        typer.Option(help="Largest separation, with unit; 1arcsec by default, with bayes 5 errors."),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="What decides between counterparts.")] = Method.NEAREST,
     find: Annotated[Find, typer.Option(help="Which pairs to keep, in the words of STILTS.")] = Find.EACH,
     columns: Annotated[
         str | None, typer.Option(help="Remote columns to bring, by commas; all by default.")
@@ -39,20 +51,34 @@ def match(
     separation: Annotated[str, typer.Option(help="Name of the column of separations.")] = "match_separation",
     epoch: Annotated[float | None, typer.Option(help="Julian year of the positions of the table.")] = None,
     reference_epoch: Annotated[float | None, typer.Option(help="The same, of the reference.")] = None,
-    via: Annotated[str | None, typer.Option(help="local or cds, if both could be meant.")] = None,
+    false_matches: Annotated[
+        bool, typer.Option(help="Tell how many counterparts are there by chance, and which.")
+    ] = True,
+    position_error: Annotated[
+        str | None, typer.Option(help="For bayes: columns of errors, by commas, or an angle: 0.3arcsec.")
+    ] = None,
+    reference_position_error: Annotated[str | None, typer.Option(help="The same, in the reference.")] = None,
+    completeness: Annotated[
+        float | None, typer.Option(help="For bayes: share of rows with a counterpart, if known.")
+    ] = None,
+    max_p_none: Annotated[
+        float | None, typer.Option(help="For bayes: a row that has none with more than this gets none.")
+    ] = None,
+    via: Annotated[str | None, typer.Option(help="local, cds or tap, if several could be meant.")] = None,
     cache: Annotated[bool, typer.Option(help="Keep and use answers of remote services.")] = True,
     overwrite: Overwrite = False,
     overwrite_columns: OverwriteColumns = False,
 ) -> None:
-    """Match positions with a file, with SIMBAD or with a VizieR table."""
+    """Match positions with a file, SIMBAD, a VizieR table or a table of a TAP service."""
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
     out = ac.crossmatch(
         ac.read(str(table)),
         reference,
-        radius=_angle(radius),
+        radius=None if radius is None else angle_of(radius),
         find=find.value,
+        method=method.value,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
         suffix=suffix,
         position=names_of(position),
@@ -60,6 +86,11 @@ def match(
         separation=separation,
         epoch=epoch,
         reference_epoch=reference_epoch,
+        false_matches=None if false_matches else False,
+        position_error=_error_of(position_error),
+        reference_position_error=_error_of(reference_position_error),
+        completeness=completeness,
+        max_p_none=max_p_none,
         via=via,
         cache=cache,
         overwrite=overwrite_columns,
@@ -68,23 +99,34 @@ def match(
     import numpy as np
 
     matched = ~np.asarray(np.broadcast_to(getattr(out[separation], "mask", False), (len(out),)))
-    typer.echo(f"  {int(matched.sum()):,} of {len(out):,} rows have a counterpart within {radius}")
+    within = f" within {radius or '1arcsec'}" if radius or method is Method.NEAREST else ""
+    typer.echo(f"  {int(matched.sum()):,} of {len(out):,} rows have a counterpart{within}")
+    _print_chance(ac.records(out)[-1])
 
 
-def _angle(text: str) -> Any:
-    from astropy import units as u
-    from astropy.coordinates import Angle
+def _error_of(text: str | None) -> Any:
+    """Return columns of position errors, or an angle."""
+    if text is None or not text.strip()[:1].isdigit():
+        return names_of(text)
+    return angle_of(text)
 
-    try:
-        try:
-            angle = u.Quantity(text)  # 3s is a time, not an hour angle
-        except (TypeError, ValueError):
-            angle = u.Quantity(Angle(text))  # 3" and 1'
-    except (TypeError, ValueError, u.UnitsError):
-        angle = None
-    if angle is None or not angle.unit.is_equivalent(u.deg):
-        fail(f"{text!r} is no angle: give a number with its unit, such as 3arcsec")
-    return angle
+
+def _print_chance(record: dict[str, Any]) -> None:
+    """Print how many counterparts are there by chance."""
+    if found := record.get("false_matches"):
+        ways = [f"local density: {found['by_density']:,.1f}"]
+        if found["by_shift"] is not None:
+            ways.append(f"moved positions: {found['by_shift']:,.1f}")
+        typer.echo(
+            f"  of {found['matched']:,} nearest ones {found['expected']:,.1f} ± {found['spread']:.1f} "
+            f"({found['fraction']:.2%}) are expected to be there by chance ({', '.join(ways)})"
+        )
+    if found := record.get("bayes"):
+        how = "estimated" if found["completeness_estimated"] else "given"
+        typer.echo(
+            f"  of {found['pairs']:,} pairs {found['expected_false']:,.1f} are expected to be false; "
+            f"{found['completeness']:.1%} of the rows have a counterpart ({how})"
+        )
 
 
 def send(
