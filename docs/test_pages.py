@@ -112,6 +112,16 @@ def _sample() -> QTable:
     return ac.read(table)
 
 
+def _varying_survives(ending: str) -> bool:
+    arrays = np.empty(2, dtype=object)
+    arrays[0], arrays[1] = np.array([1.5, 2.5]), np.array([3.5])
+    try:
+        back = ac.read(ac.write(QTable({"x": arrays}), f"varying.{ending}"))
+    except ac.InputError:
+        return False
+    return [item.tolist() for item in back["x"]] == [[1.5, 2.5], [3.5]]
+
+
 @pytest.mark.parametrize(("ending", "place"), [("vot", 1), ("fits", 2), ("ecsv", 3), ("parquet", 4)])
 def test_what_survives_is_what_the_table_says(ending: str, place: int) -> None:
     page = _page("user_guide/tables.rst").partition("What survives in which format")[2]
@@ -128,6 +138,7 @@ def test_what_survives_is_what_the_table_says(ending: str, place: int) -> None:
         "masks of numbers, booleans": back["n"].tolist() == [1, None, 3]
         and back["flag"].tolist() == [True, None, True],
         "several values a row": bool(np.all(back["v"] == table["v"])),
+        "arrays of varying length": _varying_survives(ending),
         "SkyCoord, Time columns": isinstance(back["pos"], SkyCoord),
         "masked float is not NaN": back["flux"].mask.tolist() == [False, False, True],
         "masked string is not empty": back["type"].tolist() == ["QSO", "", None],
