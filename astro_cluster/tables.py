@@ -101,8 +101,8 @@ _READERS: dict[str, Callable[..., QTable]] = {
     "ecsv": _read_ecsv,
     "csv": _read_csv,
     "parquet": _read_parquet,
+    "fits-plus": _read_fits,
 }
-_READERS["fits-plus"] = _read_fits
 
 
 def _read_one(path: Path, format: str | None, **options: Any) -> QTable:  # noqa: A002
@@ -517,9 +517,8 @@ def write(
     path : str or path
         Where to; its ending gives the format.
     format : {"votable", "fits", "fits-plus", "ecsv", "parquet", "csv", "markdown", "latex"}, optional
-        Format, if the ending does not tell it.  ``"fits-plus"`` is FITS with a VOTable that describes
-        its columns, from which TOPCAT takes units, UCDs and descriptions.  The last two are for
-        readers only.
+        Format, if the ending does not tell it.  ``"fits-plus"`` is FITS with a VOTable of units, UCDs
+        and descriptions for TOPCAT; the last two are for readers only.
     overwrite : bool, optional
         Replace an existing file.
     votable_version : {"1.4", "1.5"}, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import matplotlib as mpl
 import pytest
 
 mpl.use("Agg")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and programs of ours that the
+# tests start would inherit that; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ASTRO_CLUSTER_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -77,7 +77,8 @@ def test_match_says_how_many_are_false(run):
     code, out, err = run("match", "cat.vot", "objects.vot", "-o", "m.vot")
     assert code == 0, err
     facts = ac.records(ac.read("m.vot"))[-1]["false_matches"]
-    assert f"of {facts['matched']:,} nearest ones {facts['expected']:,.1f} ± " in out
+    said = re.search(rf"of {facts['matched']:,} nearest ones ([0-9.]+) ± ", out)
+    assert float(said[1]) == pytest.approx(facts["expected"], rel=0.5)  # of a digit, since it is small
     assert "moved positions: " in out
     code, out, _ = run("match", "cat.vot", "objects.vot", "-o", "n.vot", "--no-false-matches")
     assert code == 0
@@ -90,7 +91,7 @@ def test_match_by_errors(run):
     code, _, err = run(*line)
     assert code == 2
     assert "--position-error 0.3arcsec" in err
-    code, out, err = run(*line, "--position-error", "0.25arcsec", "--completeness", 0.9)
+    code, out, err = run(*line, "--position-error", ".25arcsec", "--completeness", 0.9)
     assert code == 0, err
     table = ac.read("m.vot")
     record = ac.records(table)[-1]

@@ -28,7 +28,10 @@ def otypes(
     output: MaybeOutput = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Show SIMBAD's types of objects, what holds what, and of which day the list is."""
+    """Show the hierarchy of SIMBAD's types of objects.
+
+    Tells of which day the list is.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output)

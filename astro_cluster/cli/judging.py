@@ -72,7 +72,10 @@ def compare(
     figure: Figure = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare clusterings of the same rows: how much they agree, which cluster goes where."""
+    """Compare clusterings of the same rows.
+
+    Tells how much they agree, and which cluster goes where.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output, figure=figure)
@@ -110,7 +113,10 @@ def calibrate(
     overwrite: Overwrite = False,
     overwrite_columns: OverwriteColumns = False,
 ) -> None:
-    """Turn memberships into honest probabilities of types, and say how honest they were."""
+    """Turn memberships into honest probabilities of types.
+
+    Tells how honest they were.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output, figure=figure)

@@ -14,6 +14,8 @@ from astro_cluster.cli.files import check_free, write
 from astro_cluster.cli.options import Output, Overwrite, Position, Table, names_of
 
 if TYPE_CHECKING:
+    from astropy.table import Row
+
     from astro_cluster.vo.events import Event
     from astro_cluster.vo.session import Session
 
@@ -59,7 +61,10 @@ def link(
     start_hub: StartHub = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Link a table with TOPCAT: print what is selected and clicked there, until Ctrl-C."""
+    """Link a table with TOPCAT.
+
+    Prints what is selected and clicked there, until Ctrl-C.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, save_selection=save_selection, figure=show_to)
@@ -103,11 +108,17 @@ def _line(session: Session, event: Event) -> str:
 
 def _ids(session: Session, rows: Any) -> str:
     names = {name.lower(): name for name in session.table.colnames}
-    found = next((names[word] for word in _IDS if word in names), None)
-    if found is None or rows is None or not len(rows):
+    found = [names[word] for word in _IDS if word in names]
+    if not found or rows is None or not len(rows):
         return ""
-    shown = ", ".join(str(session.table[found][row]) for row in rows[:_MOST_IDS])
+    shown = ", ".join(_id(session.table[row], found) for row in rows[:_MOST_IDS])
     return f": {shown}{', …' if len(rows) > _MOST_IDS else ''}"
+
+
+def _id(row: Row, names: list[str]) -> str:
+    """Return what a row is called: a source without a counterpart has no name there, but its own."""
+    texts = (str(row[name]).strip() for name in names)
+    return next((text for text in texts if text not in ("", "--")), "--")
 
 
 def receive(
@@ -121,6 +132,11 @@ def receive(
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
+    if not start_hub:
+        from astro_cluster.vo.hub import find_hub
+        from astro_cluster.vo.serving import KNOCK_SECONDS
+
+        find_hub(KNOCK_SECONDS)  # an error if there is none, before anyone is told to send something
     typer.echo(f"waiting for a table; in TOPCAT: Interop > Send table to… > {name}")
     with _ends_like_an_interrupt():
         table = ac.receive(timeout=timeout, name=name, start_hub=start_hub)

@@ -45,7 +45,10 @@ def summary(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Count the types in every cluster and test which are there more than by chance."""
+    """Count and test the types in every cluster.
+
+    The test tells which are there more than by chance.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
@@ -63,7 +66,10 @@ def inspect(
     output: MaybeOutput = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the clusters in which a label gathers, and what inspecting them alone would find."""
+    """Find the clusters in which a label gathers.
+
+    Tells what inspecting them alone would find.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
@@ -128,7 +134,10 @@ def plot(
     seed: Annotated[int | None, typer.Option(help="reliability: random seed.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a figure of a table: clusters, sky, types, alluvial, reliability, choice or radius."""
+    """Draw a figure of a table.
+
+    Clusters, sky, types, alluvial, reliability, choice or radius.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, figure=output)
@@ -225,7 +234,10 @@ def record(
     table: Table,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
 ) -> None:
-    """Tell how a table was made: the steps, when, with what, by which versions."""
+    """Tell how a table was made.
+
+    The steps, when, with what, by which versions.
+    """
     import json
 
     import astro_cluster as ac

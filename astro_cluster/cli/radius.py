@@ -47,7 +47,10 @@ def radius(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell how many matches are true and how many false, radius by radius."""
+    """Tell how many matches are true and how many false.
+
+    Radius by radius, and which is best.
+    """
     import astro_cluster as ac
 
     check_free(overwrite, output=output, figure=plot)

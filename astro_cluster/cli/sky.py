@@ -80,7 +80,10 @@ def regions(
     position: Position = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write regions for DS9: circles, error ellipses, points, or hulls of clusters."""
+    """Write regions for DS9.
+
+    Circles, error ellipses, points, or hulls of clusters.
+    """
     from astro_cluster.tables import beside
     from astro_cluster.vo.shapes import region_text
 
@@ -123,7 +126,10 @@ def show(
     colormap: Annotated[str | None, typer.Option(help="Colour map of DS9.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 60.0,
 ) -> None:
-    """Show an image in DS9 by SAMP, with the rows or clusters of a table on it."""
+    """Show an image in DS9, with a table on it.
+
+    DS9 is called by SAMP; the rows or the clusters of the table are drawn.
+    """
     import astro_cluster as ac
 
     shapes: dict[str, Any] = {}
@@ -166,7 +172,10 @@ def moc(
     position: Position = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the sky that a table, or each of its clusters, covers as MOC: .fits, .json or .txt."""
+    """Write the sky that a table covers, as a MOC.
+
+    Or that of each of its clusters; as .fits, .json or .txt.
+    """
     import astro_cluster as ac
     from astro_cluster.vo.footprint import check_output, write_moc
 

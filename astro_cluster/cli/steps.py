@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,7 +70,7 @@ def match(
     overwrite: Overwrite = False,
     overwrite_columns: OverwriteColumns = False,
 ) -> None:
-    """Match positions with a file, SIMBAD, a VizieR table or a table of a TAP service."""
+    """Match positions with a file, SIMBAD, VizieR or a TAP service."""
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
@@ -106,19 +107,19 @@ def match(
 
 def _error_of(text: str | None) -> Any:
     """Return columns of position errors, or an angle."""
-    if text is None or not text.strip()[:1].isdigit():
+    if text is None or not re.match(r"\s*\.?\d", text):
         return names_of(text)
     return angle_of(text)
 
 
 def _print_chance(record: dict[str, Any]) -> None:
     """Print how many counterparts are there by chance."""
-    if found := record.get("false_matches"):
-        ways = [f"local density: {found['by_density']:,.1f}"]
+    if (found := record.get("false_matches")) and found["matched"]:
+        ways = [f"local density: {_count(found['by_density'])}"]
         if found["by_shift"] is not None:
-            ways.append(f"moved positions: {found['by_shift']:,.1f}")
+            ways.append(f"moved positions: {_count(found['by_shift'])}")
         typer.echo(
-            f"  of {found['matched']:,} nearest ones {found['expected']:,.1f} ± {found['spread']:.1f} "
+            f"  of {found['matched']:,} nearest ones {_count(found['expected'])} ± {_count(found['spread'])} "
             f"({found['fraction']:.2%}) are expected to be there by chance ({', '.join(ways)})"
         )
     if found := record.get("bayes"):
@@ -127,6 +128,11 @@ def _print_chance(record: dict[str, Any]) -> None:
             f"  of {found['pairs']:,} pairs {found['expected_false']:,.1f} are expected to be false; "
             f"{found['completeness']:.1%} of the rows have a counterpart ({how})"
         )
+
+
+def _count(expected: float) -> str:
+    """Return an expected number with the digits that it has, also where it is small."""
+    return f"{expected:,.1f}" if expected >= 1 else f"{expected:.1g}" if expected >= 0.001 else "0"
 
 
 def send(
@@ -163,7 +169,10 @@ def demo(
         bool, typer.Option("--online", help="Fetch real sources of the Chandra catalogue.")
     ] = False,
 ) -> None:
-    """Run the whole way once: catalogue, clusters, match, summary, figures."""
+    """Run the whole way once, on simulated or real sources.
+
+    Catalogue, clusters, match, summary, figures.
+    """
     from astro_cluster.demo import run
 
     run(output, rows=rows, seed=seed, online=online)

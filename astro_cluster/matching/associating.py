@@ -20,7 +20,14 @@ from astro_cluster.matching.judging import background_of
 from astro_cluster.matching.position_errors import PositionErrors, read_position_errors
 from astro_cluster.matching.positions import find_position, sky_coord
 
-__all__ = ["Association", "associate_pairs", "check_completeness", "read_errors", "widest_radius"]
+__all__ = [
+    "Association",
+    "associate_pairs",
+    "check_axes",
+    "check_completeness",
+    "read_errors",
+    "widest_radius",
+]
 
 _REACH = 5.0  # standard errors: one true pair in 270,000 is farther apart
 _LARGEST = 10 * u.arcmin
@@ -109,17 +116,40 @@ class Association:
     facts: dict[str, Any]
 
 
-def _is_equatorial(coord: SkyCoord) -> bool:
-    return isinstance(coord.frame, (ICRS, FK5))
+def check_axes(errors: PositionErrors, coord: SkyCoord, option: str) -> None:
+    """Make sure that errors which differ between directions are those towards east and north.
+
+    Parameters
+    ----------
+    errors : PositionErrors
+        Those of a table.
+    coord : (n,) `~astropy.coordinates.SkyCoord`
+        Its positions, in the frame that it gives them in.
+    option : str
+        The parameter that the errors are given by.
+
+    Raises
+    ------
+    InputError
+        If they are along other axes, such as the galactic ones.
+    """
+    if errors.is_circular or isinstance(coord.frame, (ICRS, FK5)):
+        return
+    where = "in the reference: " if option.startswith("reference") else ""
+    raise InputError(
+        f"{where}errors that differ between directions are understood in right ascension and declination "
+        f"only: give one error a row ({option}='pos_err')"
+    )
 
 
-def _remote_positions(pairs: Pairs, needed: bool) -> SkyCoord | None:
+def _remote_positions(pairs: Pairs, other: PositionErrors, needed: bool) -> SkyCoord | None:
     """Return the remote position of each pair, if its direction matters."""
     if pairs.there is not None:
         return pairs.there[pairs.remote].icrs
     if not needed or not len(pairs.local):
         return None
     coord, _ = sky_coord(pairs.table, find_position(pairs.table))
+    check_axes(other, coord, "reference_position_error")
     return coord[pairs.row].icrs
 
 
@@ -162,13 +192,9 @@ def associate_pairs(
         If errors along galactic axes are elliptical, or the density of the reference cannot be told.
     """
     circular = errors.is_circular and other.is_circular
-    if not errors.is_circular and not _is_equatorial(sky.coord):
-        raise InputError(
-            "errors that differ between directions are understood in right ascension and declination only: "
-            "give one error a row (position_error='pos_err')"
-        )
+    check_axes(errors, sky.coord, "position_error")
     here = (sky.coord if pairs.here is None else pairs.here).icrs
-    there = _remote_positions(pairs, not circular)
+    there = _remote_positions(pairs, other, not circular)
     row = pairs.local
     first, second = errors.covariance[row], other.covariance[pairs.row]
     if there is None:

@@ -366,7 +366,8 @@ def background_by_asking(
 
     Notes
     -----
-    Positions are moved by more than ``reach``, so that no true counterpart is met.  The density
+    Positions are moved by more than ``reach`` and the radius, so that no true counterpart is met, and by no
+    more than that needs: in a clump they soon lie where it is thin.  The density
     around a row is that of the 16 positions nearest to it: objects met over area seen until
     then, the likeliest for a censored exponential distribution, drawn to the mean of all by
     the weight of one object.
@@ -381,7 +382,7 @@ def background_by_asking(
     >>> bool(np.allclose(found.density, 1 / cap_area(30.0)))
     True
     """
-    distance = float((reach + _SHIFT * radius).to_value(u.arcsec))
+    distance = float((reach + radius).to_value(u.arcsec))
     offsets = int(np.clip(most // max(np.count_nonzero(valid), 1), 1, _PROBES_A_ROW))
     rows, moved = shifted_positions(here, valid, distance, offsets=offsets, most=most)
     nearest = probe(moved, reach)
@@ -393,7 +394,10 @@ def background_by_asking(
     _, near = tree.query(unit_vectors(here[known]), k=list(range(1, min(_PROBES_A_ROW, tree.n) + 1)))
     density = np.full(len(valid), np.nan)
     density[known] = (met[near].sum(axis=1) + 1) / (seen[near].sum(axis=1) + 1 / mean)
+    facts = {"shifted_positions": len(rows), "objects_met": int(met.sum())}
+    if radius > reach:  # what lies between is not known
+        none = np.empty(0, dtype=np.int64)
+        return Background(density, np.empty(0), none, none, facts)
     within = nearest <= radius.to_value(u.arcsec)
     area = np.where(within, cap_area(np.where(within, nearest, 0.0)), np.inf)
-    facts = {"shifted_positions": len(rows), "objects_met": int(met.sum())}
     return Background(density, area, rows, np.empty(0, dtype=np.int64), facts)

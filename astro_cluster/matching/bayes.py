@@ -188,8 +188,11 @@ def associate(
     evidence = np.bincount(row, weights=ratio, minlength=len(density))
     share = _likeliest_share(evidence[usable]) if completeness is None else float(completeness)
     total = 1 - share + share * evidence
+    # Every row has a counterpart, it is said, and nothing is near this one: it is none of the candidates.
+    alone = total <= 0
+    total = np.where(alone, 1.0, total)
     pair = share * ratio / total[row]
     others = np.maximum(total[row] - share * ratio, 1e-300)
-    none = np.where(usable, (1 - share) / total, np.nan)
+    none = np.where(usable, np.where(alone, 1.0, (1 - share) / total), np.nan)
     log_odds = np.log(share) + np.minimum(log_ratio, 600.0) - np.log(others)
     return Posterior(pair, log_odds, none, share)

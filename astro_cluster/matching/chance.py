@@ -99,7 +99,8 @@ def _rate(density: np.ndarray, exposure: float) -> float:
 def _edges(events: np.ndarray, limit: float) -> np.ndarray:
     """Return bins that hold some events each, edges midway between two of them."""
     m = len(events)
-    n_bins = int(np.clip(m // _EVENTS_A_BIN, 1, _MOST_BINS))
+    # Of few events finer bins: where true ones gather close by, one wide bin spreads them out to the limit.
+    n_bins = int(np.clip(max(m // _EVENTS_A_BIN, np.sqrt(m)), 1, _MOST_BINS))
     stops = np.linspace(0, m, n_bins + 1).astype(int)[1:]
     edges = [0.0, *((events[stops[:-1] - 1] + events[stops[:-1]]) / 2)]
     # The last event stands at the end of its bin by construction: go on by one mean distance.

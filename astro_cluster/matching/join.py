@@ -13,7 +13,7 @@ from astropy.table import Column, MaskedColumn, QTable
 from astropy.time import Time, TimeDelta
 from astropy.utils.masked import Masked
 
-from astro_cluster.columns import add_column
+from astro_cluster.columns import add_column, ucd_of
 from astro_cluster.exceptions import InputError
 from astro_cluster.tables import derive
 
@@ -29,6 +29,7 @@ __all__ = [
 
 
 JUDGEMENTS = ("match_p_false", "match_p", "match_p_none")
+_PROBABILITY = "stat.probability"
 
 
 def judgement_name(key: str, separation: str) -> str:
@@ -297,10 +298,11 @@ def join(
     (['a', 'b', 'match_separation'], [None, 7])
     """
     out = derive(local) if local_rows is None else derive(local[local_rows])
-    # What judged an earlier match says nothing about the new separations.
-    stale = (separation_name, *(judgement_name(key, separation_name) for key in JUDGEMENTS))
     if separation_name in out.colnames:
-        out.remove_columns([name for name in stale if name in out.colnames])
+        # What judged an earlier match says nothing about the new separations; gaia_p may also be a period.
+        stale = [judgement_name(key, separation_name) for key in JUDGEMENTS]
+        stale = [name for name in stale if name in out.colnames and ucd_of(out, name) == _PROBABILITY]
+        out.remove_columns([separation_name, *stale])
     for name, new in names.items():
         out[new] = take(remote[name], remote_rows)
     missing = remote_rows < 0

@@ -111,8 +111,8 @@ def _judge_by_errors(
     if radius is None:
         if other is None:
             raise InputError(
-                "give a radius (radius=5 * u.arcsec): the errors of a reference at a service, or in a file "
-                "that does not fit in memory, are not known before"
+                "give a radius (radius=5 * u.arcsec, on the command line --radius 5arcsec): the errors of a "
+                "reference at a service, or in a file that does not fit in memory, are not known before"
             )
         radius = widest_radius(sky, errors, other)
     # All candidates are needed, and all columns, for the errors are among them.

@@ -220,9 +220,10 @@ def read_position_errors(
         own = [name for name in table.colnames if name not in brought]
         names = _search(table, own, position) or _search(table, table.colnames, position)
         if not names:
+            where = "" if option.startswith("reference") else " in the table"  # of the reference it is said
             raise InputError(
-                "no columns of position errors are found (ra_error and dec_error, e_RAdeg and e_DEdeg, "
-                f"coo_err_maj, err_ellipse_r0, pos_err, …); name them or give one for all rows: "
+                f"no columns of position errors are found{where} (ra_error and dec_error, e_RAdeg and "
+                f"e_DEdeg, coo_err_maj, err_ellipse_r0, pos_err, …); name them or give one for all rows: "
                 f"{option}=('ra_error', 'dec_error') or {option}=0.3 * u.arcsec (on the command line "
                 f"--{option.replace('_', '-')} 0.3arcsec)"
             )

@@ -12,11 +12,11 @@ from astropy.table import QTable
 
 from astro_cluster.config import conf
 from astro_cluster.exceptions import InputError, did_you_mean
-from astro_cluster.matching.associating import Association, check_completeness, read_errors
+from astro_cluster.matching.associating import Association, check_axes, check_completeness, read_errors
 from astro_cluster.matching.candidates import Pairs, Sky
 from astro_cluster.matching.judging import judge_by_chance
 from astro_cluster.matching.position_errors import PositionErrors
-from astro_cluster.matching.positions import find_position
+from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.reference import LocalReference
 
 __all__ = ["METHODS", "ByErrors", "Judged", "check_method", "judged_by_chance", "judged_by_errors"]
@@ -70,9 +70,11 @@ class ByErrors:
             names = find_position(target.table, reference_position)
         except InputError as error:
             raise InputError(f"in the reference ({target.name}): {error}") from error
-        return errors, read_errors(
-            target.table, names, self.reference_position_error, "reference_position_error"
-        )
+        option = "reference_position_error"
+        other = read_errors(target.table, names, self.reference_position_error, option)
+        if not other.is_circular:
+            check_axes(other, sky_coord(target.table, names)[0], option)
+        return errors, other
 
     def of_answer(self, pairs: Pairs) -> PositionErrors:
         """Return the errors of the remote positions that a service sent, a row a pair.

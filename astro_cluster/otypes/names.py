@@ -194,6 +194,10 @@ def distinct(column: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
     (['', 'X'], [1, 0, 1], [1, 2])
     """
     if not hasattr(column, "dtype"):
+        if isinstance(column, bytes) or not isinstance(column, Iterable):
+            raise InputError(
+                f"{column!r} is no type of objects; give a name such as 'QSO', or a column of them"
+            )
         column = np.array(list(column), dtype=object)
     if len(getattr(column, "shape", (0, 0))) != 1:
         raise InputError("types are one a row; this column has several values a row")

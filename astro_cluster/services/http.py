@@ -382,7 +382,7 @@ class Asker:
             if not 300 <= reply.code < 400 or reply.code == 304 or not to:
                 return Reply(reply.url, reply.code, reply.headers, reply.content, form_lost)
             to = urljoin(url, to)
-            self._check_redirect(url, to)
+            self.check_onward(url, to)
             following = _next_method(method, reply.code, url, to)
             if following != method:
                 if not see_other:
@@ -393,17 +393,33 @@ class Asker:
             method, url = following, to
         raise ServiceError(f"{self.name} redirects in a circle, last to {url}", url=start)
 
-    def _check_redirect(self, url: str, to: str) -> None:
+    def check_onward(self, url: str, to: str) -> None:
+        """Check an address that an answer sends us on to.
+
+        Parameters
+        ----------
+        url : str
+            Who answered.
+        to : str
+            Where to go.
+
+        Raises
+        ------
+        ServiceError
+            If it is no http or https address, or of another host, which a login is not shown to.
+        """
         if urlsplit(to).scheme.lower() not in _SCHEMES:
             raise ServiceError(
                 f"{self.name} redirects to {to[:200]!r}, which is not followed: only http and https are",
                 url=url,
             )
         check_address(to)
-        if self._has_login and urlsplit(to).netloc.lower() != urlsplit(url).netloc.lower():
+        here, there = urlsplit(url.lower()), urlsplit(to.lower())
+        is_open = here.scheme == "https" and there.scheme == "http"
+        if self._has_login and (here.netloc != there.netloc or is_open):
+            what = "a way without encryption" if is_open else "another host"
             raise ServiceError(
-                f"{self.name} redirects to {to[:200]!r}, another host, which the login is not shown to",
-                url=url,
+                f"{self.name} redirects to {to[:200]!r}, {what}, which the login is not shown to", url=url
             )
 
     def _send_once(self, method: str, url: str, data: Any, files: Any) -> Reply:
@@ -480,8 +496,8 @@ class Asker:
         text = str(error)
         if "NameResolution" in text or "Name or service not known" in text:
             raise ServiceError(
-                f"{self.name} cannot be found: its name has no address here. Is there a network? Without "
-                "one, match with a file",
+                f"{self.name} cannot be found: its name has no address here. Is there a network? "
+                "Matching with a file needs none",
                 url=url,
             ) from error
         if "Read timed out" in text:

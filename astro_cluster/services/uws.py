@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 import requests
@@ -207,7 +208,9 @@ class Jobs:
             self.asker.check(reply, words_of)
             job = reply.headers.get("Location")
             if job:
-                return check_address(job)
+                job = urljoin(self.url, job)
+                self.asker.check_onward(self.url, job)
+                return job
             if reply.content.strip():
                 read_reply(reply, lambda answer: answer)
             raise BadAnswer("it does not tell where the job is")

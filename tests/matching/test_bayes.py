@@ -100,6 +100,12 @@ def test_one_row_proves_little():
     assert np.isnan(alone.none[1])
 
 
+def test_a_counterpart_that_must_be_and_is_not_near():
+    found = associate(np.array([0]), np.array([20.0]), np.array([1.0, 1.0]), 1.0)
+    assert found.pair.tolist() == [1.0]
+    assert found.none.tolist() == [0.0, 1.0]
+
+
 # ---------------------------------------------------------------- simulations
 
 
@@ -403,6 +409,14 @@ def test_galactic_ellipses_are_refused():
         ac.crossmatch(table, table, method="bayes")
     out = ac.crossmatch(table, table, method="bayes", **CIRCLES)
     assert out["match_p"][0] > 0.9
+    here = SkyCoord(10 * u.deg, 5 * u.deg, frame="galactic").icrs
+    equatorial = QTable({"ra": [here.ra], "dec": [here.dec]})
+    mixed = QTable({"pos": SkyCoord(table["l"] * u.deg, table["b"] * u.deg, frame="galactic")})
+    for name in ("err_maj", "err_min", "err_ang"):
+        mixed[name] = table[name]
+    for reference in (table, mixed):
+        with pytest.raises(InputError, match=r"in the reference.*reference_position_error='pos_err'"):
+            ac.crossmatch(equatorial, reference, method="bayes", position_error=1 * u.arcsec)
 
 
 def test_a_row_without_an_error_is_not_lost(skies):

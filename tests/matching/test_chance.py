@@ -71,6 +71,18 @@ def test_probabilities_add_up_and_the_rate_never_grows():
     assert hazard.left(np.array([4.0]))[0] == pytest.approx(0.4, abs=0.04)
 
 
+def test_few_rows_with_true_ones_close_by():
+    """A rate that is one wide bin for a few dozen rows finds more true ones than there are."""
+    rng = np.random.default_rng(3)
+    density, limit, share = np.full(60, 0.02), float(np.pi * 9), []
+    for _ in range(100):
+        true = np.where(rng.uniform(size=60) < 0.5, rng.exponential(0.5 * np.pi, 60), np.inf)
+        area = np.minimum(true, rng.exponential(1 / density))
+        hazard = fit_hazard(np.where(area > limit, np.inf, area), density, limit)
+        share.append(1 - float(hazard.left(np.array([limit]))[0]))
+    assert np.mean(share) == pytest.approx(0.5, abs=0.03)
+
+
 def test_a_pair_and_a_nearest_pair():
     hazard = Hazard(np.array([0.0, 1.0, 2.0]), np.array([2.0, 0.5]))
     area, density = np.array([0.5, 1.5]), np.array([0.1, 0.3])
@@ -152,11 +164,27 @@ def test_density_by_asking():
     )
     ((n_places, gap),) = asked
     assert n_places == 2000
-    assert gap.min() > 70 * u.arcsec  # farther than it looks, and five radii more
+    assert gap.min() > 62 * u.arcsec  # farther than it looks, and a radius more
+    assert gap.max() < 1.4 * 62.01 * u.arcsec  # and no farther than need be, for sources lie in clumps
     away = np.abs(here.ra.deg - 20) > 2
     ratio = (found.density / truth)[away]
     assert ratio.mean() == pytest.approx(1, abs=0.1)
     assert ratio.std() < 0.4
+
+
+def test_nothing_is_said_of_what_was_not_looked_at():
+    """A radius by TAP may be larger than the reach of the question how crowded the reference is."""
+    here = SkyCoord([10.0, 20.0], [0.0, 0.0], unit="deg")
+    found = background_by_asking(
+        here,
+        np.ones(2, bool),
+        10 * u.arcmin,
+        lambda places, reach: np.full(len(places), np.inf),
+        most=16,
+        reach=180 * u.arcsec,
+    )
+    assert not len(found.shifted)  # else: that no moved position has an object within ten arcminutes
+    assert found.correction(float(cap_area(600.0))) == 1
 
 
 # ---------------------------------------------------------------- the column
@@ -176,6 +204,37 @@ def test_false_matches_add_up(crowded, find):
     assert false > 700
     # Densities are known to some percent only, which the scatter of the truth does not hold.
     assert abs(false - expected) < 3 * np.sqrt(variance) + 0.05 * false
+
+
+def _clump(rng):
+    """Return 60 rows and 330 objects in a clump with a core of a minute; half of the rows have one."""
+
+    def places(count):
+        away = 60 * np.sqrt(1 / rng.uniform(0.02, 1, count) - 1)
+        turn = rng.uniform(0, 2 * np.pi, count)
+        return away * [np.cos(turn), np.sin(turn)]
+
+    here, more = places(60), places(300)
+    has = rng.uniform(size=60) < 0.5
+    there = np.hstack([here[:, has] + rng.normal(0, 0.5, (2, has.sum())), more])
+    here, there = ([10 + x / 3600, y / 3600] * u.deg for x, y in (here, there))
+    local = QTable({"ra": here[0], "dec": here[1], "true": np.where(has, np.cumsum(has) - 1, -1)})
+    return local, QTable({"ra": there[0], "dec": there[1], "number": np.arange(there.shape[1])})
+
+
+@pytest.mark.parametrize("find", ["each", "all", "best-remote"])
+def test_few_rows_in_a_clump(find):
+    """Moved positions leave it, and what is false has to be told from the neighbours."""
+    rng, false, expected = np.random.default_rng(12), 0, 0.0
+    for _ in range(40):
+        local, reference = _clump(rng)
+        out = ac.crossmatch(local, reference, radius=RADIUS, columns=["number"], find=find)
+        p = probabilities(out)
+        met = np.isfinite(p)
+        false += (np.ma.filled(np.ma.asarray(out["number"]), -2)[met] != np.asarray(out["true"])[met]).sum()
+        expected += p[met].sum()
+    assert false > 250
+    assert expected == pytest.approx(false, rel=0.12)
 
 
 def test_probabilities_are_honest(crowded):

@@ -244,6 +244,16 @@ def test_two_matches_side_by_side(mine, rich):
     assert bare.colnames == columns
 
 
+def test_a_column_of_the_users_own_is_not_taken_for_a_judgement(mine, rich):
+    once = ac.crossmatch(mine, rich, columns=["flux"], separation="gaia_separation")
+    once["gaia_p"] = [1.0, 2.0, 3.0] * u.day  # a period
+    replaced = ac.crossmatch(
+        once, rich, columns=["id"], separation="gaia_separation", false_matches=False, overwrite=True
+    )
+    assert replaced.colnames == ["ra", "dec", "name", "flux", "gaia_p", "id", "gaia_separation"]
+    assert replaced["gaia_p"].unit == u.day
+
+
 def test_a_remote_separation_is_renamed(mine, rich):
     rich["match_separation"] = [1.0, 2.0, 3.0]
     out = ac.crossmatch(mine, rich, columns=["match_separation"])

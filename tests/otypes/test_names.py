@@ -158,6 +158,9 @@ def test_columns_of_every_kind():
     assert len(ac.otypes.fold(np.array([], dtype=str), 0)) == 0
     with pytest.raises(InputError, match="several values a row"):
         ac.otypes.code_of(np.array([["QSO"]]))
+    for nothing in (None, 3, b"QSO"):
+        with pytest.raises(InputError, match="is no type of objects; give a name"):
+            ac.otypes.code_of(nothing)
 
 
 def test_a_column_of_something_else_is_no_hurdle():

@@ -12,8 +12,10 @@ import pytest
 import requests
 
 from astro_cluster import ServiceError, conf
+from astro_cluster.services.cache import AnswerCache
 from astro_cluster.services.http import Asker, check_address, retry_after
 from astro_cluster.services.throttle import turn
+from astro_cluster.services.uws import Jobs
 
 from . import tap_server
 from .tap_server import Reply
@@ -94,6 +96,21 @@ def test_a_login_is_not_shown_to_another_host(tap):
         with Asker("it", setting="x", session=requests.Session()) as asker:
             assert asker.send("GET", tap.url + "/capabilities").code == 200
         assert len(other.requests) == 1
+    session.close()
+
+
+def test_a_login_is_not_shown_where_a_job_is_said_to_be(tap):
+    session = requests.Session()
+    session.auth = ("me", "secret")
+    with tap_server.tap_service({}) as other, Asker("it", setting="x", session=session) as asker:
+        tap.faults["create"].append(lambda _: Reply(b"", 201, {"Location": other.url + "/async/1"}))
+        jobs = Jobs(asker, tap.url + "/async", AnswerCache(active=False))
+        with pytest.raises(ServiceError, match="another host, which the login is not shown to"):
+            jobs.run({"QUERY": "SELECT 1"}, {}, {}, "it", read=lambda answer: answer, keep=lambda *_: None)
+        assert other.requests == []
+        with pytest.raises(ServiceError, match="without encryption, which the login is not shown to"):
+            asker.check_onward("https://host/tap", "http://host/tap")
+        asker.check_onward("https://host/tap", "https://host/tap/async/1")
     session.close()
 
 

@@ -58,8 +58,13 @@ def whole_by_astropy(source, **options):
 
 
 def assert_same_reading(document: bytes) -> None:
+    try:
+        wanted, wanted_infos = whole_by_astropy(document)
+    except InputError:  # such as a NaN among complex numbers, which it cannot read as it writes it
+        with pytest.raises(InputError):
+            read_votable(document)
+        return
     got, infos = read_votable(document)
-    wanted, wanted_infos = whole_by_astropy(document)
     assert_equal(got, wanted)
     assert infos == wanted_infos
 
