@@ -383,8 +383,13 @@ class _Ds9:
             raise silence
         if taken != number:
             bare = self.get("frame has wcs celestial") != "yes"
-            reason = ": the image in its frame has no celestial coordinates" if bare else ""
-            raise ServiceError(f"{self.name} has taken {taken:,} of {number:,} regions{reason}")
+            reason = (
+                "the image in its frame has no celestial coordinates"
+                if bare
+                else "DS9 leaves out what its image cannot hold, such as the far side of the sky; give the "
+                "image, or only rows that lie there (rows=)"
+            )
+            raise ServiceError(f"{self.name} has taken {taken:,} of {number:,} regions: {reason}")
         return taken
 
     def _count(self) -> int:

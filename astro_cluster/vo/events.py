@@ -26,7 +26,8 @@ class Event:
     kind : str
         ``select`` (rows were selected), ``click`` (a row was clicked), ``point`` (a position
         was pointed at, and no row is there), ``left`` (a program has closed), ``back`` (it is
-        there again), ``sent`` (it got the table again), ``hub lost``, ``hub back``.
+        there again), ``sent`` (it got the table again), ``not sent`` (it did not take it, ``text``
+        says why), ``hub lost``, ``hub back``.
     number : int
         Running number among those of its kind, from 1; a gap says how many were passed over.
     sender : str

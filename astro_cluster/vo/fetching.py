@@ -197,5 +197,5 @@ def check_votable(file: Path) -> None:
             while block := source.read(_BLOCK):
                 parser.Parse(block, False)
         parser.Parse(b"", True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the last: an encoding that is none
         raise ServiceError(f"that is no VOTable: {error}") from error

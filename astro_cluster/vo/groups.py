@@ -111,9 +111,10 @@ def places_of(table: QTable, position: Any = None, rows: Any = None) -> Places:
 def _wanted(rows: Any, n: int) -> np.ndarray:
     if rows is None:
         return np.ones(n, dtype=bool)
-    given = np.ma.filled(np.ma.asarray(rows), 0)
+    given = np.ma.asarray(rows)
     if given.dtype.kind == "b" and given.shape == (n,):
-        return given.astype(bool)
+        return given.filled(False).astype(bool)
+    given = given.compressed() if given.ndim == 1 else given  # what is masked is not meant
     wanted = np.zeros(n, dtype=bool)
     if given.size == 0:
         return wanted

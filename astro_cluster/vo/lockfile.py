@@ -12,8 +12,8 @@ from astro_cluster.exceptions import InputError, ServiceError
 __all__ = ["GET_A_HUB", "NoHubError", "lock_url", "read_lock"]
 
 GET_A_HUB = (
-    "start TOPCAT, which runs a hub, or let this Python session run one "
-    "(start_hub=True) and then start TOPCAT"
+    "start TOPCAT, which runs a hub, or run one by `astro-cluster hub` (in Python start_hub=True) "
+    "and then start TOPCAT"
 )
 LOCK_SIZE = 65_536  # bytes; a lock file has about 300
 PROFILE = "std-lockurl:"

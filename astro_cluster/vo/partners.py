@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from astro_cluster.exceptions import ServiceError
+from astro_cluster.exceptions import InputError, ServiceError
 from astro_cluster.vo.hub import Client, HubConnection, Params
 from astro_cluster.vo.line import Line
 from astro_cluster.vo.lockfile import NoHubError
@@ -59,6 +59,7 @@ class Partners:
         self._line, self._wanted, self._parcel = line, wanted, parcel
         self._table_id, self._name, self._seconds = table_id, ascii_of(name), seconds
         self._report = report
+        self.prepare: Callable[[], None] = lambda: None
         self._present: dict[str, Client] = {}
         self._names: set[str] = set()
         self._missed: dict[str, int] = {}
@@ -115,12 +116,13 @@ class Partners:
         ServiceError
             If one does not load it.
         """
+        check_loaded({client: self._load_into(client) for client in self._some()}, self._parcel)
+
+    def _load_into(self, client: Client) -> str | None:
+        self.prepare()
         params = {"url": self._parcel.path.as_uri(), "table-id": self._table_id, "name": self._name}
-        failures: dict[Client, str | None] = {}
-        for client in self._some():
-            with self._line.hub() as hub:
-                failures[client] = hub.call(client, LOAD, params, self._seconds)
-        check_loaded(failures, self._parcel)
+        with self._line.hub() as hub:
+            return hub.call(client, LOAD, params, self._seconds)
 
     def check_known(self) -> None:
         """Make sure that they have the table already.
@@ -301,8 +303,9 @@ class Partners:
         self._report("back", client.name, f"{client.name} is there again{words}")
         if known or not resend:
             return
-        params = {"url": self._parcel.path.as_uri(), "table-id": self._table_id, "name": self._name}
-        with self._line.hub() as hub:
-            problem = hub.call(client, LOAD, params, self._seconds)
+        try:
+            problem = self._load_into(client)
+        except InputError as error:  # the table has changed meanwhile, or cannot be written
+            problem = str(error)
         words = f"{client.name} did not load the table: {problem}" if problem else f"sent to {client.name}"
         self._report("not sent" if problem else "sent", client.name, words)

@@ -110,14 +110,14 @@ def send(
     return table_id
 
 
-def seconds_of(timeout: Quantity | float) -> float:
+def seconds_of(timeout: Quantity | float, *, zero: bool = False) -> float:
     from astropy import units as u
 
     try:
         seconds = float(u.Quantity(timeout, u.s).value)
     except (TypeError, ValueError) as error:  # UnitConversionError is a TypeError
         raise InputError(f"timeout={timeout!r} is not a time: give seconds or a Quantity") from error
-    if not 0 < seconds < math.inf:
+    if not (0 < seconds < math.inf or (zero and seconds == 0)):
         raise InputError(f"timeout={timeout!r} is not a positive, finite time")
     return seconds
 
@@ -248,8 +248,13 @@ def _is_votable(path: Path) -> bool:
 def outbox() -> Path:
     """Folder that only the user can enter, deleted when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="astro_cluster-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(_delete, folder, os.getpid())
     return folder
+
+
+def _delete(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a process that was forked from it leaves it alone
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_loaded(failures: dict[Client, str | None], parcel: Parcel) -> None:

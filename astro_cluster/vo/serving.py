@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import os
 import secrets
 import socket
 import threading
@@ -74,6 +75,18 @@ class _Endpoint:
 class _Answers(dict[str, Any]):
     """Answers that are waited for; None until they come, and never again after that."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.whose: dict[str, str] = {}  # who has to give them
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self.whose.pop(key, None)
+
+    def waited_for(self, client: str) -> list[str]:
+        """Return which answers one client has not given."""
+        return [key for key, who in list(self.whose.items()) if who == client and self.get(key, "") is None]
+
     def __setitem__(self, key: str, answer: Any) -> None:
         if answer is None:
             self.setdefault(key, None)
@@ -92,6 +105,7 @@ def _hub_class() -> type[SAMPHubServer]:
         def __init__(self, **how: Any) -> None:
             super().__init__(**how)
             self._sync_msg_ids_heap = _Answers()
+            self._owner = os.getpid()
 
         def _get_new_hub_msg_id(self, sender_public_id: str, sender_msg_id: str) -> str:
             # pyvo waits for an answer only after it has delivered the call, and loses a quick one.
@@ -105,6 +119,8 @@ def _hub_class() -> type[SAMPHubServer]:
                 super().start(wait)
 
         def stop(self) -> None:
+            if os.getpid() != self._owner:
+                return  # a process that was forked from the one of the hub has none
             with _no_news():
                 super().stop()
 
@@ -158,6 +174,8 @@ def _hub_class() -> type[SAMPHubServer]:
 
         def _call_(self, key: str, sender: str, recipient: str, message_id: str, message: Any) -> None:
             """Deliver a call; who cannot be reached is told of at once, not when the time is up."""
+            if message_id in self._sync_msg_ids_heap:
+                self._sync_msg_ids_heap.whose[message_id] = recipient
             try:
                 to = self._public_id_to_private_key(recipient)
                 self._retry_method(to, recipient, "receiveCall", (sender, message_id, message))
@@ -166,6 +184,14 @@ def _hub_class() -> type[SAMPHubServer]:
                 self._not_delivered(recipient, message_id, f"{recipient} cannot be reached ({error})")
                 if gone and to is not None:
                     self._unregister(to)
+
+        def _unregister(self, private_key: str) -> str:
+            """Let one leave; who waits for an answer of it is told, and waits no longer."""
+            public = self._private_keys.get(private_key, ("",))[0]
+            answer = super()._unregister(private_key)
+            for message_id in self._sync_msg_ids_heap.waited_for(public):
+                self._sync_msg_ids_heap[message_id] = reply("it has left the SAMP hub")
+            return answer
 
         def _not_delivered(self, recipient: str, message_id: str, problem: str) -> None:
             *_, sender, tag = message_id.split(";;", 3)

@@ -18,6 +18,7 @@ from astro_cluster.vo.events import Event, Tray
 from astro_cluster.vo.line import Line, tell
 from astro_cluster.vo.listen import Message
 from astro_cluster.vo.messages import (
+    MessageError,
     OtherTableError,
     is_same_place,
     numbers_to_texts,
@@ -26,6 +27,7 @@ from astro_cluster.vo.messages import (
     sky_of,
     text_of,
 )
+from astro_cluster.vo.order import RowOrder, row_numbers
 from astro_cluster.vo.partners import Partners
 from astro_cluster.vo.pointing import POINT, Pointer
 from astro_cluster.vo.samp import Parcel, ascii_of, checked_id, pack, parcel_of, seconds_of, wanted_of
@@ -73,6 +75,8 @@ class Session:
         pointer: Pointer,
     ) -> None:
         self.table, self.table_id = table, table_id
+        self._n_rows, self._order = len(table), RowOrder(table)
+        self._owner = os.getpid()
         self._parcel, self._resend, self._seconds = parcel, resend, seconds
         self._on_select, self._on_click = on_select, on_click
         self._viewer, self._pointer = viewer, pointer
@@ -98,10 +102,11 @@ class Session:
         self._partners = Partners(
             self._line, wanted, parcel, table_id=table_id, name=name, seconds=seconds, report=self._report
         )
+        self._partners.prepare = self._write
 
     def _open(self, *, send: bool, start_hub: bool) -> None:
-        atexit.register(self.close)
         self._line.open(start_hub=start_hub)
+        atexit.register(self.close)  # after a hub of ours, so that it is done before that hub ends
         self._partners.find(self._seconds if start_hub else 0.0)
         if send:
             self._partners.load()
@@ -119,15 +124,16 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        names = ", ".join(self.connected_to) or ("closed" if self._closed else "nobody")
-        return f"<Session of {len(self.table):,} rows with {names}; {self.count} selections>"
+        names = "closed" if self._closed else f"with {', '.join(self.connected_to) or 'nobody'}"
+        return f"<Session of {self._n_rows:,} rows, {names}; {self.count} selections>"
 
     # ------------------------------------------------------------ what has come
 
     @property
     def selection(self) -> np.ndarray:
-        """The rows of the latest selection: (n,) array of bool, a copy."""
-        out = np.zeros(len(self.table), dtype=bool)
+        """The rows of the latest selection: (n,) array of bool, a copy; an error if they have moved."""
+        self._check_order()
+        out = np.zeros(self._n_rows, dtype=bool)
         out[self._rows] = True
         return out
 
@@ -154,7 +160,7 @@ class Session:
         Parameters
         ----------
         timeout : `~astropy.units.Quantity` [time] or float, optional
-            Longest wait, in seconds if it has no unit; for ever by default.
+            Longest wait, in seconds if it has no unit; for ever by default, and 0 only looks.
 
         Returns
         -------
@@ -162,13 +168,13 @@ class Session:
             None if nothing happened in time, or the session is closed.  Of several selections
             that nobody has waited for only the latest is returned.
         """
-        end = None if timeout is None else time.monotonic() + seconds_of(timeout)
+        end = None if timeout is None else time.monotonic() + seconds_of(timeout, zero=True)
         viewer = self._viewer if threading.current_thread() is threading.main_thread() else None
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
             alive = viewer is not None and viewer.in_a_window
             event = self._tray.get(min(_TURN, left if left is not None else _TURN) if alive else left)
-            if viewer is not None and event is not None and event.kind == "click":
+            if viewer is not None and event is not None and event.kind == "click" and not self._closed:
                 self._draw(viewer, event.row)
             if event is not None or not alive or self._closed or (left is not None and left <= 0):
                 return event
@@ -244,13 +250,15 @@ class Session:
         Raises
         ------
         InputError
-            If these are no rows of the table.
+            If these are no rows of the table, or its rows are not where they were when it was linked.
         ServiceError
             If the program or the hub is gone, or refuses.
         """
         if name is not None and not (isinstance(name, str) and name.strip()):
             raise InputError(f"name={name!r} is no name for a subset")
-        numbers = numbers_to_texts(_row_numbers(rows, len(self.table)))
+        self._check_open()
+        numbers = numbers_to_texts(row_numbers(rows, len(self.table)))
+        self._check_order()
         self._call(SELECT, {**self._names(), "row-list": numbers}, sender=name)
 
     def select_cluster(self, cluster: int, *, column: str | None = None, name: str | None = None) -> None:
@@ -272,12 +280,17 @@ class Session:
         ServiceError
             As `select`.
         """
-        from astro_cluster.summary import cluster_column
+        from astro_cluster.summary import cluster_column, cluster_labels
 
-        labels = np.ma.asarray(self.table[cluster_column(self.table, column)])
-        mask = np.ma.filled(labels == cluster, False)
+        if isinstance(cluster, (bool, np.bool_)) or not isinstance(cluster, (int, np.integer)):
+            raise InputError(
+                f"cluster={cluster!r} is no number of a cluster; to select by another column, give "
+                'select(table["type"] == "Star", name="stars")'
+            )
+        labels, labelled = cluster_labels(self.table, cluster_column(self.table, column))
+        mask = labelled & (labels == cluster)
         if not mask.any():
-            there = ", ".join(map(str, np.unique(labels.compressed())[:40]))
+            there = ", ".join(map(str, np.unique(labels[labelled])[:40]))
             raise InputError(f"no row is in the cluster {cluster!r}; there are {there}")
         self.select(mask, name=name or ("noise" if cluster < 0 else f"cluster {cluster}"))
 
@@ -296,7 +309,9 @@ class Session:
         ServiceError
             As `select`.
         """
-        (number,) = _row_numbers([row], len(self.table))
+        self._check_open()
+        (number,) = row_numbers([row], len(self.table))
+        self._check_order()
         self._call(HIGHLIGHT, {**self._names(), "row": str(number)})
 
     def send_again(self) -> None:
@@ -319,6 +334,16 @@ class Session:
         if self._closed:
             raise InputError("the session is closed; make another with link()")
 
+    def _check_order(self) -> None:
+        if problem := self._order.problem(self.table):
+            raise InputError(f"{problem}: link it again, and next time link a copy, table.copy()")
+
+    def _write(self) -> None:
+        """Write the file if that has not been needed yet: the table had been sent by another process."""
+        if not self._parcel.path.exists():
+            self._check_order()
+            pack(self.table, self.table_id)
+
     def _call(self, mtype: str, params: dict[str, Any], *, sender: str | None = None) -> None:
         self._check_open()
         self._partners.call(mtype, params, sender=sender)
@@ -329,22 +354,28 @@ class Session:
         named, url = text_of(params, "table-id"), text_of(params, "url")
         if named != self.table_id and not is_same_place(url, self._parcel.path):
             raise OtherTableError(f"no table with table-id={named} is linked here")
+        self._check_order_here()
+
+    def _check_order_here(self) -> None:
+        if problem := self._order.problem(self.table):
+            raise MessageError(f"{problem}: rows have other numbers here")
 
     def _take_selection(self, message: Message) -> None:
         self._check_table(message.params)
-        rows = np.unique(rows_of(message.params, len(self.table)))
+        rows = np.unique(rows_of(message.params, self._n_rows))
         with self._lock:
             self._rows = rows
             self._put("select", message, rows=rows)
 
     def _take_row(self, message: Message) -> None:
         self._check_table(message.params)
-        self._click(message, row_of(message.params, len(self.table)))
+        self._click(message, row_of(message.params, self._n_rows))
 
     def _take_position(self, message: Message) -> None:
         position = sky_of(message.params)
         if self._pointer.is_echo(message.sender, position):
             return
+        self._check_order_here()
         row = self._pointer.nearest(position)
         if row is None:
             self._put("point", message, position=position)
@@ -369,7 +400,7 @@ class Session:
             if message is not None:
                 more |= {"sender": self._partners.of(message.sender) or message.sender}
                 self._pointer.clicked_by = message.sender if kind == "click" else self._pointer.clicked_by
-            event = Event(kind, number, n_rows=len(self.table), **more)
+            event = Event(kind, number, n_rows=self._n_rows, **more)
             self._tray.put(event)
             self._work.put(event)
 
@@ -429,6 +460,8 @@ class Session:
 
     def close(self) -> None:
         """End the link: unregister, end the server, the threads and the window."""
+        if os.getpid() != self._owner:
+            return  # the threads are not here, and it is not for a child to unregister its parent
         with self._lock:
             if self._closed:
                 return
@@ -441,24 +474,6 @@ class Session:
             self._worker.join(_CLOSING)
         if self._viewer is not None and threading.current_thread() is threading.main_thread():
             self._viewer.close()
-
-
-def _row_numbers(rows: Any, n_rows: int) -> np.ndarray:
-    """Return the numbers of rows that a mask or a list of numbers means."""
-    given = np.ma.filled(np.ma.asarray(rows), False)
-    if given.ndim != 1 or (given.dtype.kind not in "biu" and given.size):
-        raise InputError(
-            "rows= takes a mask (n,) of bool or the numbers of rows; to select by a column, give "
-            'table["cluster"] == 3'
-        )
-    if given.dtype.kind == "b":
-        if len(given) != n_rows:
-            raise InputError(f"the mask has {len(given):,} values, and the table has {n_rows:,} rows")
-        return np.flatnonzero(given)
-    bad = given[(given < 0) | (given >= n_rows)] if given.size else given
-    if bad.size:
-        raise InputError(f"there is no row {bad[0]}: the table has {n_rows:,} rows, counted from 0")
-    return given.astype(np.intp)
 
 
 def link(
@@ -482,7 +497,9 @@ def link(
     Parameters
     ----------
     table : `~astropy.table.QTable`, `~astropy.table.Table`, str or path
-        The table of n rows, or the file that holds it; sent as by `send`.
+        The table of n rows, or the file that holds it; sent as by `send`.  Leave its rows where
+        they are: programs know them by their numbers, and a table that has been sorted meanwhile
+        is refused.
     to : str, optional
         The program, as for `send`.
     name : str, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -208,12 +209,14 @@ def form_of(name: str, column: Any) -> Form:
     values = plain_values(column)
     mask = np.asarray(getattr(column, "mask", False))
     hidden = mask if mask.ndim and mask.any() else None
+    if values.dtype.kind == "S" and any(cell and max(cell) > 127 for cell in values.ravel().tolist()):
+        values = np.char.decode(values, "utf-8", "replace")
+    elif values.dtype.kind == "U":
+        with contextlib.suppress(UnicodeEncodeError):
+            values = values.astype("S")  # a byte a character instead of two
     if values.dtype.kind == "S":
-        if any(cell and max(cell) > 127 for cell in values.ravel().tolist()):
-            values = np.char.decode(values, "utf-8", "replace")
-        else:
-            like = np.dtype(f"S{max(values.dtype.itemsize, 2)}")
-            return _with_length(Form(name, values, hidden, like, like, values.shape[1:]))
+        like = np.dtype(f"S{max(values.dtype.itemsize, 2)}")
+        return _with_length(Form(name, values, hidden, like, like, values.shape[1:]))
     if values.dtype.kind == "U":
         like = np.dtype(f"U{_units_of_text(values)}")
         return _with_length(Form(name, values, hidden, like, np.dtype(">u2"), values.shape[1:]))

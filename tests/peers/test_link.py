@@ -108,6 +108,17 @@ def test_what_a_person_does(own_screen, lock, samp_client, tmp_path):
             window.send_subset(2)
             assert wait_for(session, "select").rows.tolist() == [1, 3, 5]
 
+            # Sorted in TOPCAT, rows keep their numbers; a table that it sends then has an id of its own.
+            window.sort_down()
+            window.click_row(0)
+            assert wait_for(session, "click").row == np.argmax(table["dec"])
+            window.send_subset(2)
+            assert wait_for(session, "select").rows.tolist() == [1, 3, 5]
+            threading.Timer(0.5, window.send_table).start()
+            ordered = ac.receive(timeout=20)
+            assert ordered["source_id"][0] == np.argmax(table["dec"])
+            assert ordered.meta["samp"]["table-id"] != session.table_id
+
 
 def test_a_click_in_topcat_points_ds9(own_screen, require_program, lock, samp_client, tmp_path):
     require_program("ds9")

@@ -6,6 +6,7 @@ counted from the corner of each window.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -39,10 +40,42 @@ class TopcatWindow:
 
         return programs.wait_for(look, 20, f"the window {title!r}")
 
+    def _look(self, window: str, area: str) -> bytes:
+        """Return the pixels of a part of a window, WIDTHxHEIGHT+X+Y, or of all of it."""
+        crop = ["-crop", area, "+repage"] if area else []
+        return subprocess.run(
+            ["import", "-window", window, *crop, "-depth", "8", "rgb:-"],
+            env={**os.environ, "DISPLAY": self._display},
+            capture_output=True,
+            timeout=20,
+        ).stdout
+
+    def _painted(self, window: str) -> None:
+        """Wait until a window does not change any more: on a busy machine it is there before it is ready."""
+        seen = [b"", b""]
+
+        def still() -> bool:
+            seen[:] = [seen[1], self._look(window, "")]
+            return bool(seen[1]) and seen[0] == seen[1]
+
+        programs.wait_for(still, 20, "a window at rest", pause=0.1)
+
     def _click(self, window: str, x: int, y: int) -> None:
         self._do("windowraise", window)
+        self._painted(window)
         self._do("mousemove", "--window", window, x, y, "click", 1)
         time.sleep(0.35)  # a second click sooner would be a double click
+
+    def _tick(self, window: str, x: int, y: int) -> None:
+        """Click a box until its tick is seen."""
+        for _ in range(4):
+            self._painted(window)
+            before = self._look(window, box := f"12x12+{x - 6}+{y - 6}")
+            self._click(window, x, y)
+            with contextlib.suppress(TimeoutError):
+                programs.wait_for(lambda: self._look(window, box) != before, 3, "the tick", pause=0.1)  # noqa: B023
+                return
+        raise AssertionError("the box was clicked and shows no tick")
 
     def _open(self, button: tuple[int, int], title: str, place: tuple[int, int]) -> str:
         """Open a window from the main one and put it where it covers none of the buttons."""
@@ -61,12 +94,20 @@ class TopcatWindow:
     def send_clicks(self) -> None:
         """Have clicked rows told to others: tick Send row index in the window Activation Actions."""
         window = self._open(_ACTIONS, "Activation Actions", (600, 380))
-        self._click(window, 40, 301)
+        self._tick(window, 40, 301)
 
     def click_row(self, line: int) -> None:
         """Click a line of the window Table Browser."""
         window = self._open(_BROWSER, "Table Browser", (10, 400))
         self._click(window, 190, FIRST_ROW + ROW_HEIGHT * line)
+
+    def sort_down(self) -> None:
+        """Sort by the third column, the largest first, in the window Table Browser."""
+        window = self._open(_BROWSER, "Table Browser", (10, 400))
+        self._do("mousemove", "--window", window, 260, 97, "click", 3)
+        time.sleep(0.5)
+        self._do("mousemove", "--window", window, 331, 201, "click", 1)
+        time.sleep(0.5)
 
     def send_table(self) -> None:
         """Send the table that is shown to all."""

@@ -260,6 +260,8 @@ def test_a_proxy_is_not_asked(server, place, monkeypatch):
             '<?xml version="1.0" encoding="utf-16"?><VOTABLE><STREAM href="x"/></VOTABLE>'.encode("utf-16"),
             "another",
         ),
+        (b'<?xml version="1.0" encoding="rot13"?><VOTABLE/>', "no VOTable"),
+        (b'<?xml version="1.0" encoding="none"?><VOTABLE/>', "no VOTable"),
         (b"SIMPLE  =                    T", "no VOTable"),
         (b"", "no VOTable"),
     ],

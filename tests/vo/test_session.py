@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
+from astropy.utils.masked import Masked
 
 import astro_cluster as ac
 from astro_cluster.vo.listen import Message
@@ -221,6 +227,15 @@ def test_a_callback_may_close_the_session(hub, desktop, table):
         until(lambda: topcat.names() == [])
 
 
+def test_a_look_without_a_wait(linked):
+    topcat, session = linked
+    assert session.wait(0) is None
+    topcat.call(HIGHLIGHT, table_id=session.table_id, row="7")
+    assert session.wait(0).row == 7
+    with pytest.raises(ac.InputError, match="timeout=-1"):
+        session.wait(-1)
+
+
 def test_events_end_with_the_session(linked):
     _, session = linked
     threading.Timer(0.2, session.close).start()
@@ -280,8 +295,46 @@ def test_rows_that_are_none(linked, given):
     assert topcat.heard(SELECT) == []
 
 
+def test_what_is_masked_is_not_selected(linked):
+    """And is not row 0."""
+    topcat, session = linked
+    session.select(MaskedColumn([3, 4, 5], mask=[False, True, False]))
+    session.select(np.ma.array([True] * 20, mask=[False, True] * 10))
+    session.select(Masked(np.arange(20) * u.s, mask=np.arange(20) > 3) > 1 * u.s)
+    sent = [p["row-list"] for p in topcat.heard(SELECT)]
+    assert sent == [["3", "5"], [str(i) for i in range(0, 20, 2)], ["2", "3"]]
+
+
+def test_a_table_that_is_sorted_meanwhile(linked, table):
+    """Numbers of rows would mean others; values and columns may change."""
+    topcat, session = linked
+    table["ra"][3] = 7 * u.deg
+    table["more"] = 1
+    table["cluster"][:] = table["cluster"][::-1].copy()
+    topcat.call(SELECT, table_id=session.table_id, row_list=["3"])
+    session.select([1])
+    assert rows(session.selection) == [3]
+    table.sort("ra")
+    for wrong in (lambda: session.select([1]), lambda: session.highlight(1), lambda: session.selection):
+        with pytest.raises(ac.InputError, match="in another order than when it was linked"):
+            wrong()
+    with pytest.warns(ac.AstroClusterWarning, match="another order"):
+        answer = topcat.call(SELECT, table_id=session.table_id, row_list=["4"])
+    assert answer["samp.status"] == "samp.error"
+    assert topcat.call(HIGHLIGHT, table_id=session.table_id, row="4")["samp.status"] == "samp.error"
+    table.remove_row(0)
+    with pytest.raises(ac.InputError, match=r"has 19 rows, and had 20"):
+        session.select([1])
+    assert (session.count, session.row) == (1, None)
+
+
 def test_clusters_and_names_that_are_none(linked):
     _, session = linked
+    for cluster in (None, "2", [2], True, 2.0):
+        with pytest.raises(ac.InputError, match="is no number of a cluster"):
+            session.select_cluster(cluster)
+    with pytest.raises(ac.InputError, match="holds no cluster numbers"):
+        session.select_cluster(2, column="name")
     with pytest.raises(ac.InputError, match=r"no row is in the cluster 7; there are -1, 0, 1, 2"):
         session.select_cluster(7)
     with pytest.raises(ac.InputError, match="no column"):
@@ -360,6 +413,46 @@ def test_a_file(hub, desktop, table, tmp_path):
         assert session.wait(10).row == 2
 
 
+_SCRIPT = """
+import os, sys, threading, time
+import astro_cluster as ac
+from astropy.table import QTable
+from pyvo.samp import SAMPIntegratedClient, conf
+conf.use_internet = False
+lock = os.environ["SAMP_HUB"].partition("file://")[2]
+
+def topcat():
+    while not os.path.exists(lock):
+        time.sleep(0.05)
+    client.connect()
+    client.bind_receive_call("table.load.votable", lambda k, s, i, *_: client.reply(i, ok))
+    client.bind_receive_call("table.highlight.row", lambda k, s, i, *_: client.reply(i, ok))
+
+ok = {"samp.status": "samp.ok", "samp.result": {}}
+client = SAMPIntegratedClient(name="topcat", addr="127.0.0.1")
+threading.Thread(target=topcat).start()
+session = ac.link(QTable({"x": [1, 2]}), start_hub=True, timeout=20)
+if "fork" in sys.argv:
+    if (child := os.fork()) == 0:
+        sys.exit(3)
+    assert os.waitpid(child, 0)[1] >> 8 == 3
+    session.highlight(1)
+    assert session._parcel.path.exists()
+    assert session.connected_to == ("topcat",)
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("how", ["", "fork"])
+def test_a_script_that_does_not_close_its_link(lockfile, how):
+    """It ends without a word, and what is forked from it takes nothing along."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _SCRIPT, how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    assert not lockfile.exists()
+
+
 # ---------------------------------------------------------------- who comes and goes
 
 
@@ -406,6 +499,18 @@ def test_not_sent_again_unless_asked(hub, desktop, table):
         session.send_again()
         session.send_again()
         assert len(again.heard(LOAD)) == 1
+
+
+def test_sent_again_what_another_process_had_sent(hub, desktop, table):
+    """Then there is no file yet."""
+    topcat = desktop(tables={"elsewhere"})
+    with ac.link(table, table_id="elsewhere") as session:
+        topcat.close()
+        with pytest.warns(ac.AstroClusterWarning, match="has left"):
+            wait_for(session, "left")
+        again = desktop()
+        wait_for(session, "sent")
+        assert len(ac.read(url2pathname(urlsplit(again.heard(LOAD)[0]["url"]).path))) == 20
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -528,6 +633,15 @@ def test_odd_objects_are_drawn(shape, fill):
     viewer.draw(1).canvas.draw()
     viewer.close()
     assert plt.get_fignums() == []
+
+
+def test_nothing_is_drawn_after_the_end(hub, desktop, table):
+    topcat, drawn = desktop(), []
+    session = ac.link(table, show=drawn.append)
+    topcat.call(HIGHLIGHT, table_id=session.table_id, row="3")
+    session.close()
+    assert [event.row for event in session.events()] == [3]
+    assert drawn == []
 
 
 # ---------------------------------------------------------------- others are pointed

@@ -356,6 +356,12 @@ def test_what_is_wrong_is_said(cat, how, words):
         regions(cat, **how)
 
 
+def test_a_masked_row_number_is_no_row(cat):
+    """And not row 0."""
+    rows = np.ma.array([1, 2], mask=[False, True])
+    assert [r.center.ra.deg for r in regions(cat, rows=rows)] == [cat["ra"][1].value]
+
+
 def test_no_positions(cat):
     del cat["ra"]
     with pytest.raises(ac.InputError, match="no columns that are known to be a position"):

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -108,6 +109,15 @@ def test_link(hub, desktop, verb, file, tmp_path, sign):
     until(lambda: topcat.names() == [])
 
 
+def test_link_calls_a_row_without_a_counterpart_by_its_own_name(hub, desktop, verb, tmp_path):
+    table = QTable({"name": ["A", "B"], "main_id": np.ma.array(["M 31", ""], mask=[False, True])})
+    table["ra"], table["dec"] = [1.0, 2.0] * u.deg, [0.0, 0.0] * u.deg
+    topcat, link = desktop(), verb("link", ac.write(table, tmp_path / "matched.vot"))
+    link.says("linked")
+    select(topcat, 0, 1)
+    assert link.says("selected") == "selected 2 of 2 rows: M 31, B"
+
+
 def test_link_without_a_hub(lockfile, verb, file):
     link = verb("link", file)
     assert link.process.wait(30) == 1
@@ -198,6 +208,16 @@ def test_a_client_that_hangs_does_not_keep_the_hub(hub_process, desktop):
     assert "cannot be reached" in answer["samp.error"]["samp.errortxt"]
     assert one.names() == []  # it has been unregistered
     assert hub_process.end(signal.SIGINT)[0] == 0
+
+
+def test_who_leaves_while_it_is_called_is_not_waited_for(hub_process, desktop):
+    one, two = desktop("one"), desktop("two")
+    two.client.bind_receive_call("table.select.rowList", lambda *_: threading.Timer(0.2, two.close).start())
+    message = {"samp.mtype": "table.select.rowList", "samp.params": {}}
+    start = time.monotonic()
+    answer = one.client.call_and_wait(two.identifier, message, "20")
+    assert answer["samp.error"]["samp.errortxt"] == "it has left the SAMP hub"
+    assert time.monotonic() - start < 10
 
 
 def test_who_hangs_up_in_the_middle_of_a_call(hub_process, lockfile, desktop):
