@@ -17,7 +17,7 @@ from astropy.coordinates import SkyCoord
 from astro_cluster.exceptions import InputError, ServiceError, did_you_mean
 from astro_cluster.tables import Source, as_qtable, beside
 from astro_cluster.vo.groups import groups_of_rows, places_of
-from astro_cluster.vo.hub import Client, HubConnection, connect
+from astro_cluster.vo.hub import LEFT, Client, HubConnection, connect
 from astro_cluster.vo.images import Picture, picture_of
 from astro_cluster.vo.images import inside as lie_inside
 from astro_cluster.vo.lockfile import NoHubError
@@ -318,6 +318,8 @@ class _Ds9:
             return result if isinstance(result, dict) else {}
         error_text = answer.get("samp.error")
         text = error_text.get("samp.errortxt") if isinstance(error_text, dict) else None
+        if text == LEFT:
+            raise _SilenceError(f"{self.name} does not answer ({doing}): {LEFT}")
         raise ServiceError(f"{self.name} refuses ({doing}): {text or 'it gives no reason'}")
 
     def set(self, command: str) -> None:

@@ -21,6 +21,7 @@ from astro_cluster.vo.lockfile import GET_A_HUB, NoHubError, lock_url, read_lock
 
 __all__ = ["Client", "HubConnection", "connect", "find_hub", "find_or_start", "reply"]
 
+LEFT = "it has left the SAMP hub"  # what our hub answers for a program that is gone
 PING_SECONDS = 10.0  # a hub that needs longer to say that it is there hangs
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 
 from astro_cluster.exceptions import InputError, ServiceError
 from astro_cluster.vo import wire
-from astro_cluster.vo.hub import reply
+from astro_cluster.vo.hub import LEFT, reply
 from astro_cluster.vo.listen import LoopbackServer
 from astro_cluster.vo.lockfile import NoHubError, lock_url, read_lock
 
@@ -190,7 +190,7 @@ def _hub_class() -> type[SAMPHubServer]:
             public = self._private_keys.get(private_key, ("",))[0]
             answer = super()._unregister(private_key)
             for message_id in self._sync_msg_ids_heap.waited_for(public):
-                self._sync_msg_ids_heap[message_id] = reply("it has left the SAMP hub")
+                self._sync_msg_ids_heap[message_id] = reply(LEFT)
             return answer
 
         def _not_delivered(self, recipient: str, message_id: str, problem: str) -> None:
