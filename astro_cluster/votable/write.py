@@ -61,7 +61,7 @@ def write_votable(
     Raises
     ------
     InputError
-        If a column or its unit cannot be expressed.
+        If a column or its unit cannot be expressed, or there is no column.
 
     Notes
     -----
@@ -78,6 +78,8 @@ def write_votable(
     >>> read_votable(io.BytesIO(file.getvalue()))[0]["id"].tolist()
     [1, 2]
     """
+    if not table.colnames:
+        raise InputError("the table has no columns, and a VOTable has at least one; add a column")
     prepared = _prepared(table, infos, version)
     file.write(prepared.before + b'<DATA><BINARY2><STREAM encoding="base64">')
     rest = b""

@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import votable
 from astropy.table import Column, MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
@@ -236,3 +237,22 @@ def test_columns_of_other_byte_orders():
     assert back["x"].tolist() == [0.0, 1.0, 2.0]
     assert back["t"].tolist() == ["a", "b", "c"]
     assert back["i"].tolist() == [0, 1, 2]
+
+
+def test_a_table_without_columns_is_refused():
+    file = io.BytesIO()
+    with pytest.raises(InputError, match="the table has no columns"):
+        write_votable(QTable(), file)
+    assert not file.getvalue()
+
+
+def test_plain_texts_take_a_byte_a_character():
+    table = QTable({"plain": ["M 31", ""], "other": ["é", "x"], "wide": np.array(["ab", "c"], ">U2")})
+    document = written(table)
+    fields = votable.parse(io.BytesIO(document)).get_first_table().fields
+    assert [field.datatype for field in fields] == ["char", "unicodeChar", "char"]
+    back = read_votable(document)[0]
+    assert [back[name].tolist() for name in back.colnames] == [
+        table[name].tolist() for name in table.colnames
+    ]
+    assert back["plain"].dtype.kind == "U"
