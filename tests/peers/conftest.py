@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import urllib.parse
 import urllib.request
@@ -75,6 +76,13 @@ def samp_client() -> Iterator[Callable[..., SAMPIntegratedClient]]:
     for client in connected:
         with contextlib.suppress(ConnectionError, SAMPProxyError):  # the hub has ended first, or just ends
             client.disconnect()
+
+
+@pytest.fixture
+def _sockets_of_others() -> Iterator[None]:
+    """Have the sockets that pyvo and astroquery leave closed here, not in the middle of a later test."""
+    yield
+    gc.collect()
 
 
 def read_plainly(votable: bytes) -> Table:

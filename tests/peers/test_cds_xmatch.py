@@ -15,7 +15,11 @@ import astro_cluster as ac
 from .cds_xmatch_server import Catalogue, cds_xmatch
 from .pairs import RADIUS, around, assert_pairs, pairs
 
-pytestmark = pytest.mark.peers
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.usefixtures("_sockets_of_others"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import pyvo
+import requests
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import Table
 
-pytestmark = pytest.mark.peers
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.usefixtures("_sockets_of_others"),
+]
 
 JOIN = """
 SELECT t.my_id, b.oid, DISTANCE(POINT('ICRS', b.ra, b.dec), POINT('ICRS', t.ra, t.dec)) * 3600 AS sep
@@ -20,7 +25,8 @@ JOIN basic AS b ON 1 = CONTAINS(POINT('ICRS', b.ra, b.dec), CIRCLE('ICRS', t.ra,
 
 @pytest.fixture(scope="module")
 def tap(simbad_tap):
-    return pyvo.dal.TAPService(simbad_tap)
+    with requests.Session() as session:
+        yield pyvo.dal.TAPService(simbad_tap, session=session)
 
 
 @pytest.fixture(scope="module")
