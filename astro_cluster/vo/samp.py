@@ -111,6 +111,30 @@ def send(
 
 
 def seconds_of(timeout: Quantity | float, *, zero: bool = False) -> float:
+    """Return a time limit in seconds.
+
+    Parameters
+    ----------
+    timeout : `~astropy.units.Quantity` [time] or float
+        As the user gave it, in seconds if it has no unit.
+    zero : bool, optional
+        Whether no time at all is allowed.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If it is no positive, finite time.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> seconds_of(2 * u.min)
+    120.0
+    """
     from astropy import units as u
 
     try:
@@ -123,6 +147,28 @@ def seconds_of(timeout: Quantity | float, *, zero: bool = False) -> float:
 
 
 def wanted_of(to: str) -> str:
+    """Return the name by which programs are looked for at the hub.
+
+    Parameters
+    ----------
+    to : str
+        As the user gave it.
+
+    Returns
+    -------
+    str
+        In lower case, short names spelled out.
+
+    Raises
+    ------
+    InputError
+        If it is no text.
+
+    Examples
+    --------
+    >>> wanted_of("DS9")
+    'saoimageds9'
+    """
     if not isinstance(to, str) or not to.strip():
         raise InputError(f"to={to!r} is not the name of a program: give 'topcat', another name, or 'all'")
     wanted = to.strip().casefold()
@@ -130,6 +176,27 @@ def wanted_of(to: str) -> str:
 
 
 def checked_id(given: str | None) -> str:
+    """Return the id of a table that is sent, a new one if none is given.
+
+    Parameters
+    ----------
+    given : str or None
+        As the user gave it.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If it is no text that SAMP allows.
+
+    Examples
+    --------
+    >>> checked_id("stars")
+    'stars'
+    """
     if given is None:
         return f"astro_cluster:{uuid.uuid4()}"
     if not (isinstance(given, str) and given and given == ascii_of(given)):
@@ -177,6 +244,18 @@ def _nobody(wanted: str, clients: list[Client], meant: list[Client]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
+    """A table on its way.
+
+    Parameters
+    ----------
+    path : path
+        The VOTable that the program reads.
+    name : str
+        What the program is to call it.
+    sent_as_is : bool
+        Whether it is the user's own file.
+    """
+
     path: Path
     name: str
     sent_as_is: bool
@@ -258,6 +337,20 @@ def _delete(folder: Path, owner: int) -> None:
 
 
 def check_loaded(failures: dict[Client, str | None], parcel: Parcel) -> None:
+    """Make sure that all programs have loaded a table.
+
+    Parameters
+    ----------
+    failures : dict of Client to str or None
+        What each said: None if it has loaded the table.
+    parcel : Parcel
+        What was sent.
+
+    Raises
+    ------
+    ServiceError
+        If one has not; says who did.
+    """
     said = [f"{client.name} did not load the table: {text}" for client, text in failures.items() if text]
     if not said:
         return

@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-def walk(data, first, before, item_bytes, begins, counts, starts):
+def walk(data, first, before, item_bytes, begins, counts, starts) -> int:
     """Find where the cells of varying length stand in rows of a stream.
 
     Parameters
@@ -67,7 +67,7 @@ def walk(data, first, before, item_bytes, begins, counts, starts):
     return counts.shape[0]
 
 
-def gather(data, begins, lengths, out):
+def gather(data, begins, lengths, out) -> None:
     """Put pieces of different lengths one after the other.
 
     Parameters
@@ -87,7 +87,7 @@ def gather(data, begins, lengths, out):
         position += lengths[i]
 
 
-def gather_padded(data, begins, lengths, out):
+def gather_padded(data, begins, lengths, out) -> None:
     """Put pieces of different lengths under each other, zeros behind them.
 
     Parameters
@@ -105,7 +105,7 @@ def gather_padded(data, begins, lengths, out):
             out[i, j] = data[begin + j]
 
 
-def split_rows(data, n_columns, begins, ends, odd):
+def split_rows(data, n_columns, begins, ends, odd) -> tuple[int, int, bool]:
     """Find the cells of rows of TABLEDATA, written as nearly all programs write them.
 
     Parameters
@@ -208,7 +208,7 @@ def split_rows(data, n_columns, begins, ends, odd):
         row += 1
 
 
-def count_words(data, begins, ends, counts):
+def count_words(data, begins, ends, counts) -> None:
     """Count the words of texts, between blanks.
 
     Parameters
@@ -231,7 +231,7 @@ def count_words(data, begins, ends, counts):
         counts[i] = words
 
 
-def split_words(data, begins, ends, word_begins, word_ends):
+def split_words(data, begins, ends, word_begins, word_ends) -> None:
     """Find the words of texts.
 
     Parameters
@@ -259,7 +259,7 @@ def split_words(data, begins, ends, word_begins, word_ends):
             word += 1
 
 
-def parse_integers(data, begins, ends, low, high, values, odd):
+def parse_integers(data, begins, ends, low, high, values, odd) -> None:
     """Turn texts into integers.
 
     Parameters
@@ -294,7 +294,7 @@ def parse_integers(data, begins, ends, low, high, values, odd):
         odd[i] = 0 if fine and low <= value <= high else 2
 
 
-def parse_floats(data, begins, ends, powers, values, odd):
+def parse_floats(data, begins, ends, powers, values, odd) -> None:
     """Turn texts into doubles, where one multiplication or division gives the nearest one.
 
     Parameters
@@ -382,7 +382,7 @@ def parse_floats(data, begins, ends, powers, values, odd):
         odd[i] = 0
 
 
-def parse_booleans(data, begins, ends, values, odd):
+def parse_booleans(data, begins, ends, values, odd) -> None:
     """Turn texts into booleans.
 
     Parameters
