@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,18 @@ _HUB_SECONDS = 30.0
 
 
 class _Received:
-    """The tables that have come, and what went wrong."""
+    """The tables that have come, no more than are waited for, and what went wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, n: int) -> None:
         self.tables: queue.Queue[QTable] = queue.Queue()
         self.problem = ""
+        self._room = n
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        """Take no table any more: nobody is told that one was taken which nobody will get."""
+        with self._lock:
+            self._room = 0
 
     def take(self, message: Message) -> None:
         """Read the table of a message; the answer to it comes after that."""
@@ -60,7 +68,11 @@ class _Received:
         table.meta["samp"] = {"url": url, "table-id": table_id, "name": name}
         if name:
             table.meta.setdefault("name", name)
-        self.tables.put(table)
+        with self._lock:
+            if not self._room:
+                raise MessageError("no table is waited for any more")
+            self._room -= 1
+            self.tables.put(table)
 
 
 def _name_source(table: QTable, file: Path, url: str) -> None:
@@ -120,7 +132,7 @@ def receive(
         raise InputError(f"n={n!r}: give the number of tables, 1 or more")
     if not (isinstance(name, str) and name.strip()):
         raise InputError(f"name={name!r} is no name for this program")
-    received = _Received()
+    received = _Received(n)
     line = Line(
         ascii_of(name),
         "Waits for a table",
@@ -144,6 +156,12 @@ def _wait(received: _Received, n: int, seconds: float | None, name: str) -> list
             tables.append(received.tables.get(timeout=max(left, 0.001)))
         except queue.Empty:
             if end is not None and time.monotonic() >= end:
+                received.end()
+                with contextlib.suppress(queue.Empty):  # one may have come in this moment
+                    while True:
+                        tables.append(received.tables.get_nowait())
+                if len(tables) == n:
+                    break
                 raise ServiceError(
                     f"{len(tables) or 'no'} table{'s have' if len(tables) > 1 else ' has'} come within "
                     f"{seconds:g} s: in TOPCAT, select the table and choose "

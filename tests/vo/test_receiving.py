@@ -16,6 +16,9 @@ from astropy.table import QTable
 
 import astro_cluster as ac
 from astro_cluster.vo.fetching import check_votable, fetch
+from astro_cluster.vo.listen import Message
+from astro_cluster.vo.messages import MessageError
+from astro_cluster.vo.receiving import _Received
 
 from .desktop import nothing_is_left, until
 
@@ -76,6 +79,22 @@ def test_a_notification_and_several_tables(receiving, topcat, table, tmp_path):
     send(topcat, url=url)
     topcat.client.notify_all({"samp.mtype": VOTABLE, "samp.params": {"url": url}})
     assert [len(one) for one in future.result(10)] == [5, 5]
+
+
+def test_nobody_is_told_that_a_table_was_taken_which_is_dropped(table, tmp_path):
+    url = ac.write(table, tmp_path / "t.vot").as_uri()
+    message = Message("c1", VOTABLE, {"url": url}, "m1")
+    received = _Received(2)
+    received.take(message)
+    received.take(message)
+    with pytest.raises(MessageError, match="no table is waited for any more"):
+        received.take(message)
+    assert received.tables.qsize() == 2
+    late = _Received(1)
+    late.end()
+    with pytest.raises(MessageError, match="no table is waited for any more"):
+        late.take(message)
+    assert late.tables.empty()
 
 
 def test_its_meta_can_be_written(receiving, topcat, table, tmp_path):
