@@ -385,7 +385,7 @@ def mutant_session(tmp_path):
         seconds=1.0, resend=False, on_select=None, on_click=None, viewer=None,
         pointer=Pointer(table, (), None),
     )  # fmt: skip
-    load = dict.fromkeys(("table.load.votable", "table.load.fits"), _Received().take)
+    load = dict.fromkeys(("table.load.votable", "table.load.fits"), _Received(100_000).take)
     handling = Handling({**session._line._handlers, **load})
     ear = Ear(handling.waiting.append)
     ear.key = "our key"
