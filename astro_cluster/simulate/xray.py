@@ -1,7 +1,6 @@
-"""Honest, named simulations of the studies, for the demo, the documentation and the tests.
+"""A simulated Chandra catalogue, and what SIMBAD would know of it.
 
-Nothing here is an observation.  Every table says so in its ``meta["description"]``, every
-source is called SIM, and the true class of each row stands in a column of its own.
+Every source is called SIM, and the true class of each row stands in a column of its own.
 """
 
 from __future__ import annotations

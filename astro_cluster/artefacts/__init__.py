@@ -1,0 +1,1 @@
+"""Which images to look at first, and what a few looks teach."""

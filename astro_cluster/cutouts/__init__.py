@@ -1,0 +1,1 @@
+"""Image files to a table with an image a row."""

@@ -1,0 +1,1 @@
+"""Fewer coordinates of the rows of a table: PCA, t-SNE, autoencoders."""
