@@ -44,6 +44,7 @@ _HOME = {
     "rank": "artefacts",
     "read": "tables",
     "read_cutouts": "cutouts",
+    "recall_curve": "artefacts",
     "receive": "vo.receiving",
     "records": "provenance",
     "regions": "vo.shapes",

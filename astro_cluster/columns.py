@@ -180,6 +180,39 @@ REGISTRY: dict[str, ColumnSpec] = {
         "precision", _RATIO, "Share of bad among the rows of this cluster and all above", form=".4f"
     ),
     "lift": ColumnSpec("lift", _RATIO, "Precision over the share of bad rows in the sample", form=".3f"),
+    # Artefacts
+    "outlier_score": ColumnSpec(
+        "outlier_score",
+        "stat.param",
+        "{combination}; large where a row is unlike the others",
+        form=".3f",
+    ),
+    "inspection_rank": ColumnSpec(
+        "inspection_rank", "stat.rank", "Order in which to look at the rows; 1 is the first"
+    ),
+    "outlier_reason": ColumnSpec(
+        "outlier_reason", "meta.note", "What added the most to the outlier score: a column or a density"
+    ),
+    "suggestion": ColumnSpec(
+        "suggestion",
+        "stat.rank",
+        "Order in which to look at the {number} most useful rows, {how}; 1 is the first",
+    ),
+    "prob_label": ColumnSpec(
+        "prob_{index}",
+        "stat.probability;meta.modelled",
+        "Probability of {label}, learnt from {number} labels",
+        form=".4f",
+    ),
+    "inspected": ColumnSpec("inspected", "meta.number", "Rows inspected, in the order of {column}"),
+    "found": ColumnSpec("found", "meta.number", "Rows with {value} in {column} among them"),
+    "inspected_fraction_of_order": ColumnSpec(
+        "inspected_fraction", _RATIO, "Share of rows inspected", form=".4f"
+    ),
+    "recall_of_order": ColumnSpec("recall", _RATIO, "Share of the bad rows that is found", form=".4f"),
+    "precision_of_order": ColumnSpec(
+        "precision", _RATIO, "Share of bad among the rows inspected", form=".4f"
+    ),
     # Numbers of clusters compared
     "n_tried": ColumnSpec("n", "meta.number", "Number of clusters looked for"),
     "log_likelihood": ColumnSpec(

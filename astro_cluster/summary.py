@@ -24,6 +24,7 @@ __all__ = [
     "cluster_column",
     "cluster_labels",
     "inspect",
+    "is_bad",
     "probability_columns",
     "summarize",
 ]
@@ -347,7 +348,7 @@ def inspect(
     cluster = cluster_column(table, cluster)
     require(table, label)
     labels, has = cluster_labels(table, cluster)
-    bad, labelled = _is_bad(table, label, value)
+    bad, labelled = is_bad(table, label, value)
     use = has & labelled
     if not bad[use].any():
         seen = ", ".join(dict.fromkeys(str(item) for item in np.asarray(table[label])[use][:200]))[:200]
@@ -395,8 +396,34 @@ def _region(
     }
 
 
-def _is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows are bad, and which have a label at all."""
+def is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are bad, and which have a label at all.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        n rows.
+    label : str
+        Column that tells which rows are bad.
+    value : str, number or bool
+        What stands there for a bad row.
+
+    Returns
+    -------
+    tuple of (n,) array of bool and (n,) array of bool
+        Which rows are bad, and which have a label.
+
+    Raises
+    ------
+    InputError
+        If the column has several values a row, or holds numbers and the value is none.
+
+    Examples
+    --------
+    >>> bad, labelled = is_bad(QTable({"class": ["good", "artefact", ""]}), "class", "artefact")
+    >>> bad.tolist(), labelled.tolist()
+    ([False, True, False], [True, True, False])
+    """
     column = table[label]
     if getattr(column, "shape", (0,))[1:]:
         raise InputError(f"column {label!r} has several values a row; labels are one a row")

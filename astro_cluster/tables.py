@@ -8,6 +8,7 @@ never leaves half a file.
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import json
 import os
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable, Table, TableMergeError, vstack
+from astropy.table import Column, QTable, Table, TableMergeError, vstack
 from astropy.utils.masked import Masked
 
 from astro_cluster import fitstable, parquet, provenance, votable
@@ -274,7 +275,8 @@ def derive(table: QTable) -> QTable:
     Returns
     -------
     `~astropy.table.QTable`
-        A copy, meta included.
+        A copy, meta included.  Images (columns of three and more dimensions) are not copied, for
+        they fill the memory: no step changes them in place.
 
     Examples
     --------
@@ -282,7 +284,16 @@ def derive(table: QTable) -> QTable:
     >>> derive(t)["x"] is t["x"]
     False
     """
-    return QTable(table, copy=True)
+    stacks = [name for name in table.colnames if _is_stack(table[name])]
+    if not stacks:
+        return QTable(table, copy=True)
+    rest = QTable(table[[name for name in table.colnames if name not in stacks]], copy=False)
+    columns = {n: Column(table[n], copy=False) if n in stacks else rest[n] for n in table.colnames}
+    return QTable(columns, meta=copy.deepcopy(table.meta), copy=False)
+
+
+def _is_stack(column: Any) -> bool:
+    return type(column) is Column and column.ndim > 2
 
 
 # ---------------------------------------------------------------- writing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from astropy.table import QTable, Table
 __all__ = ["content_hash", "content_hash_of_chunks"]
 
 _AT_ONCE = 2**27  # bytes of columns that are kept, so that several are hashed in one pass of a file
+_BLOCK = 2**25  # bytes of a column that are converted at a time
 
 
 @dataclass(slots=True)
@@ -27,16 +28,66 @@ class _Leaf:
     head: bytes
     mask: np.ndarray | None
     sizes: np.ndarray | None
-    values: np.ndarray | bytes
+    values: _Numbers | list[np.ndarray] | bytes
 
     def sections(self) -> Iterator[Any]:
         """Yield what is hashed, in the order in which it is."""
         yield self.head
-        if self.mask is not None and self.mask.any():
+        if self.mask is not None and _is_any(self.mask):
             yield np.packbits(self.mask)
         if self.sizes is not None:
             yield self.sizes
-        yield self.values
+        yield from self.parts()
+
+    def parts(self) -> Iterator[Any]:
+        """Yield the values as they are hashed."""
+        if isinstance(self.values, bytes):
+            yield self.values
+        else:
+            yield from self.values
+
+    def kept(self) -> _Leaf:
+        """Return the same by itself: what it was made from may change."""
+        return self if isinstance(self.values, bytes) else replace(self, values=list(self.values))
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Numbers in the form in which they are hashed, made a block of rows at a time.
+
+    A stack of images is as large as the memory: there is no room for a copy of it, let alone for
+    one eight times as wide.
+    """
+
+    data: np.ndarray
+    mask: np.ndarray
+    kind: str
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if not self.data.ndim or not len(self.data):
+            yield self._made(self.data, self.mask)
+            return
+        width = np.dtype(self.kind).itemsize * max(1, self.data[0].size)
+        rows = max(1, _BLOCK // width)
+        for first in range(0, len(self.data), rows):
+            part = slice(first, first + rows)
+            yield self._made(self.data[part], self.mask[part])
+
+    def _made(self, data: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        values = np.array(data, dtype=self.kind, order="C")
+        if values.dtype.kind == "f":
+            values[mask | np.isnan(values)] = np.nan
+            values[values == 0] = 0.0  # -0.0
+        elif values.dtype.kind == "c":
+            values[mask] = np.nan
+        elif _is_any(mask):
+            values[mask] = 0
+        return values
+
+
+def _is_any(mask: np.ndarray) -> bool:
+    """Tell whether any is set, at once if one stands for all."""
+    return bool(mask.any() if any(mask.strides) else mask.size and mask.flat[0])
 
 
 def _leaves(column: Any) -> Iterator[_Leaf]:
@@ -78,18 +129,15 @@ def _text(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
 
 def _number(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
     kind = data.dtype.kind
-    if kind == "f":
-        values = np.array(data, dtype="<f8", order="C")
-        values[mask | np.isnan(values)] = np.nan
-        values[values == 0] = 0.0  # -0.0
-        return _Leaf(head, None, None, values)
-    if kind == "c":
-        values = np.array(data, dtype="<c16", order="C")
-        values[mask] = np.nan
-        return _Leaf(head, None, None, values)
-    values = np.array(data, dtype="<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8", order="C")
-    values[mask] = 0
-    return _Leaf(head, mask, None, values)
+    if kind in "fc":
+        # Images in their own width, which the formats that can hold them keep.
+        narrow = kind == "f" and data.ndim > 2 and data.dtype.itemsize == 4
+        return _Leaf(head, None, None, _Numbers(data, mask, "<f4" if narrow else f"<{'f8' if kind == 'f' else 'c16'}"))
+    if data.ndim > 2 and data.dtype == np.uint8:
+        return _Leaf(head, mask, None, _Numbers(data, mask, "u1"))
+    return _Leaf(
+        head, mask, None, _Numbers(data, mask, "<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8")
+    )
 
 
 def _meaning(column: Any) -> str:
@@ -172,6 +220,11 @@ def _groups(head: Table, names: Sequence[str], n_rows: int, at_once: int) -> Ite
         yield group
 
 
+def _update(digest: Any, leaf: _Leaf) -> None:
+    for values in leaf.parts():
+        digest.update(values)
+
+
 def _hash_together(digest: Any, read: Callable[[list[str]], Iterable[Table]], group: list[str]) -> None:
     """Hash columns that may be kept, in one pass."""
     titles: dict[str, bytes] = {}
@@ -182,7 +235,7 @@ def _hash_together(digest: Any, read: Callable[[list[str]], Iterable[Table]], gr
             leaves = list(_leaves(table[name]))
             kept[name] = kept[name] or [[] for _ in leaves]
             for parts, leaf in zip(kept[name], leaves, strict=True):
-                parts.append(leaf)
+                parts.append(leaf.kept())
     for name in group:
         digest.update(titles[name])
         for parts in kept.pop(name):
@@ -192,7 +245,7 @@ def _hash_together(digest: Any, read: Callable[[list[str]], Iterable[Table]], gr
             for part in parts:
                 digest.update(b"" if part.sizes is None else part.sizes)
             for part in parts:
-                digest.update(part.values)
+                _update(digest, part)
 
 
 def _hash_alone(digest: Any, read: Callable[[list[str]], Iterable[Table]], name: str) -> None:
@@ -213,7 +266,7 @@ def _hash_alone(digest: Any, read: Callable[[list[str]], Iterable[Table]], name:
                 digest.update(part.sizes)
         if not (isinstance(leaf.values, bytes) and leaf.sizes is None):
             for part in parts(number):
-                digest.update(part.values)
+                _update(digest, part)
 
 
 def _packed(masks: Iterable[Any]) -> bytes:

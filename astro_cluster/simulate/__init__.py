@@ -6,6 +6,7 @@ truth about each row stands in a column of its own.
 
 from __future__ import annotations
 
+from astro_cluster.simulate.strips_of_stamps import strips
 from astro_cluster.simulate.xray import chandra, simbad
 
-__all__ = ["chandra", "simbad"]
+__all__ = ["chandra", "simbad", "strips"]
