@@ -6,7 +6,22 @@ truth about each row stands in a column of its own.
 
 from __future__ import annotations
 
-from astro_cluster.simulate.strips_of_stamps import strips
+from astro_cluster.simulate.galaxy_images import ARTEFACTS, GALAXY_TYPES, galaxies
+from astro_cluster.simulate.image_files import write_strips, write_tars
+from astro_cluster.simulate.sky_mosaic import mosaic
+from astro_cluster.simulate.strips_of_stamps import FILTERS, REASONS, strips
 from astro_cluster.simulate.xray import chandra, simbad
 
-__all__ = ["chandra", "simbad", "strips"]
+__all__ = [
+    "ARTEFACTS",
+    "FILTERS",
+    "GALAXY_TYPES",
+    "REASONS",
+    "chandra",
+    "galaxies",
+    "mosaic",
+    "simbad",
+    "strips",
+    "write_strips",
+    "write_tars",
+]
