@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# They run when the pages are built, in minutes and with torch.
+collect_ignore_glob = ["tutorials/gallery/*", "tutorials/images/*"]
+
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

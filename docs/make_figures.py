@@ -13,7 +13,13 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 FIGURES = DOCS / "_static" / "figures"
-PAGES = ("tutorials/chandra.rst", "user_guide/comparing.rst", "user_guide/calibration.rst")
+PAGES = (
+    "tutorials/chandra.rst",
+    "user_guide/comparing.rst",
+    "user_guide/calibration.rst",
+    "user_guide/image_figures.rst",
+    "user_guide/simulations.rst",
+)
 
 
 def make_figures() -> list[Path]:

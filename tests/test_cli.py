@@ -596,12 +596,16 @@ def test_the_words_of_the_command_line_are_those_of_the_rooms():
     """They stand twice, since the help must not import the rooms."""
     from astro_cluster import plotting
     from astro_cluster.calibrating import METHODS
-    from astro_cluster.cli import judging, looking, options
+    from astro_cluster.cli import drawing, judging, options
+    from astro_cluster.cli import figures as drawn
     from astro_cluster.features import MISSING_POLICIES
     from astro_cluster.matching.find import FIND_MODES
+    from astro_cluster.plotting.display import STRETCHES
 
     assert {mode.value for mode in options.Find} == set(FIND_MODES)
     assert {policy.value for policy in options.Missing} == set(MISSING_POLICIES)
     assert {method.value for method in judging.Calibration} == set(METHODS)
     figures = {name.removeprefix("plot_") for name in plotting.__all__ if name.startswith("plot_")}
-    assert {kind.value for kind in looking.Kind} == figures
+    short = {"sheet": "contact_sheet", "learning": "learning_curve"}
+    assert {short.get(kind.value, kind.value) for kind in drawn.Kind} == figures
+    assert [stretch.value for stretch in drawing.Stretch] == list(STRETCHES)

@@ -1,0 +1,204 @@
+"""The figures of the verb plot: what each needs of the table, and of the words that were given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from astro_cluster.cli.options import fail, value_of
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+    from matplotlib.artist import Artist
+
+__all__ = ["KINDS", "OF_IMAGES", "Kind"]
+
+
+class Kind(StrEnum):
+    """Figures, by the functions of `plotting` that draw them."""
+
+    CLUSTERS = "clusters"
+    SKY = "sky"
+    TYPES = "types"
+    ALLUVIAL = "alluvial"
+    RELIABILITY = "reliability"
+    CHOICE = "choice"
+    RADIUS = "radius"
+    THUMBNAILS = "thumbnails"
+    SHEET = "sheet"
+    RECONSTRUCTIONS = "reconstructions"
+    REGION = "region"
+    RECALL = "recall"
+    LEARNING = "learning"
+
+
+def draw_clusters(table: QTable, x: str | None = None, y: str | None = None, **options: Any) -> Artist:
+    from astro_cluster.plotting import plot_clusters
+
+    if x is None or y is None:
+        fail("say which columns to draw: -x hard_hs -y hard_ms")
+    return plot_clusters(table, x, y, **options)  # type: ignore[arg-type]
+
+
+def draw_sky(table: QTable, **options: Any) -> Artist:
+    from astro_cluster.plotting import plot_sky
+
+    return plot_sky(table, **options)
+
+
+def draw_types(
+    table: QTable,
+    by: str | None = None,
+    cluster: str | None = None,
+    level: int | None = None,
+    top: int | None = None,
+) -> Artist:
+    import astro_cluster as ac
+
+    options = {"level": level} | ({} if top is None else {"top": top})
+    if "fraction_of_cluster" in table.colnames:  # a summary already
+        return ac.plotting.plot_types(table, by=by, **options)
+    if by is None:
+        fail("say which types to draw: --by main_type")
+    return ac.plotting.plot_types(ac.summarize(table, cluster, by=by), **options)
+
+
+def draw_alluvial(table: QTable, runs: list[str] | None = None) -> Artist:
+    from astro_cluster.plotting import plot_alluvial
+
+    if runs is None and "run_a" not in table.colnames:
+        fail("say which runs to draw, by their prefixes: --runs gmm6_,gmm8_")
+    return plot_alluvial(table, runs)
+
+
+def draw_reliability(
+    table: QTable, by: str | None = None, prefix: str = "", seed: int | None = None
+) -> Artist:
+    import astro_cluster as ac
+
+    if by is None:
+        fail("say which column has the types that are known: --by main_type")
+    return ac.plotting.plot_reliability(ac.calibration(table, by, prefix=prefix, random_state=seed))
+
+
+def draw_choice(table: QTable) -> Artist:
+    from astro_cluster.plotting import plot_choice
+
+    return plot_choice(table)
+
+
+def draw_radius(table: QTable) -> Artist:
+    from astro_cluster.plotting import plot_radius
+
+    return plot_radius(table)
+
+
+# ---------------------------------------------------------------- of images
+
+
+def _marks(table: QTable, label: str, value: str) -> Any:
+    """Return what stands for a bad row: a text where the column has texts."""
+    column = table[label] if label in table.colnames else None
+    texts = getattr(getattr(column, "dtype", None), "kind", "O") in "USO"
+    return value if texts else value_of(value)
+
+
+def draw_thumbnails(
+    table: QTable, x: str | None = None, y: str | None = None, by: str | None = None, **options: Any
+) -> Artist:
+    from astro_cluster.plotting import plot_thumbnails
+
+    return plot_thumbnails(table, x, y, cluster=_groups(by, options), **options)
+
+
+def draw_sheet(table: QTable, by: str | None = None, **options: Any) -> Artist:
+    from astro_cluster.plotting import plot_contact_sheet
+
+    return plot_contact_sheet(table, cluster=_groups(by, options), **options)
+
+
+def _groups(by: str | None, options: dict[str, Any]) -> str | bool | None:
+    if options.pop("ungrouped", False):
+        return False
+    return options.pop("cluster", None) or by
+
+
+def draw_reconstructions(table: QTable, model: str | None = None, **options: Any) -> Artist:
+    from astro_cluster.plotting import plot_reconstructions
+
+    if model is None:
+        fail("say which autoencoder made the latents: --model ae.safetensors")
+    return plot_reconstructions(table, model, **options)
+
+
+def draw_region(
+    table: QTable,
+    x: str | None = None,
+    y: str | None = None,
+    label: str | None = None,
+    value: str = "true",
+    **options: Any,
+) -> Artist:
+    from astro_cluster.plotting import plot_region
+
+    if label is None:
+        fail("say which column tells the bad rows: --label spurious")
+    return plot_region(table, x, y, label=label, value=_marks(table, label, value), **options)  # type: ignore[arg-type]
+
+
+def draw_recall(
+    table: QTable,
+    label: str | None = None,
+    value: str = "true",
+    score: str | None = None,
+    cluster: str | None = None,
+    threshold: float = 0.05,
+    **options: Any,
+) -> Artist:
+    import astro_cluster as ac
+
+    if "recall" in table.colnames and "inspected" in table.colnames:  # a curve already
+        return ac.plotting.plot_recall(table, **options)
+    if label is None:
+        fail("say which column tells the bad rows: --label spurious")
+    marks = _marks(table, label, value)  # type: ignore[arg-type]
+    scores = [None] if score is None else [name.strip() for name in score.split(",")]
+    curves = [ac.recall_curve(table, label, score=name, value=marks) for name in scores]
+    named = {str(curve.meta["score"]): curve for curve in curves}
+    region = None
+    if cluster is not None:
+        region = {cluster: ac.inspect(table, cluster, label=label, value=marks, threshold=threshold)}
+    return ac.plotting.plot_recall(named, region=region, **options)
+
+
+def draw_learning(table: QTable) -> Artist:
+    from astro_cluster.plotting import plot_learning_curve
+
+    return plot_learning_curve(table)
+
+
+_LOOK = ("column", "stretch", "colour_map", "origin")
+_GROUPS = ("cluster", "by", "ungrouped")
+
+# The options that each takes, by the words of Python.
+KINDS: dict[Kind, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    Kind.CLUSTERS: (draw_clusters, ("x", "y", "xscale", "yscale", "cluster")),
+    Kind.SKY: (draw_sky, ("cluster", "position")),
+    Kind.TYPES: (draw_types, ("by", "level", "cluster", "top")),
+    Kind.ALLUVIAL: (draw_alluvial, ("runs",)),
+    Kind.RELIABILITY: (draw_reliability, ("by", "prefix", "seed")),
+    Kind.CHOICE: (draw_choice, ()),
+    Kind.RADIUS: (draw_radius, ()),
+    Kind.THUMBNAILS: (
+        draw_thumbnails,
+        ("x", "y", *_GROUPS, "width", "max_images", "overlap", *_LOOK),
+    ),
+    Kind.SHEET: (draw_sheet, (*_GROUPS, "per_cluster", "columns", "order", "labels", *_LOOK)),
+    Kind.RECONSTRUCTIONS: (draw_reconstructions, ("model", "n", "rows", "residuals", *_LOOK)),
+    Kind.REGION: (draw_region, ("x", "y", "cluster", "label", "value", "threshold")),
+    Kind.RECALL: (draw_recall, ("label", "value", "score", "cluster", "threshold", "fraction", "upto")),
+    Kind.LEARNING: (draw_learning, ()),
+}
+OF_IMAGES = tuple(list(Kind)[7:])
+"""Those that are also options: ``--thumbnails`` is the kind ``thumbnails``."""
