@@ -30,7 +30,16 @@ from astro_cluster.resampling import checked_seed
 from astro_cluster.summary import probability_columns
 from astro_cluster.tables import Source, as_qtable, derive, float_values
 
-__all__ = ["METHODS", "OTHER_TYPES", "TypeShares", "calibrate", "calibration"]
+__all__ = [
+    "METHODS",
+    "OTHER_TYPES",
+    "Bins",
+    "TypeShares",
+    "binned",
+    "calibrate",
+    "calibration",
+    "scores_of",
+]
 
 METHODS = ("isotonic", "temperature")
 OTHER_TYPES = "other types"
@@ -328,8 +337,22 @@ def _by_folds(known: _Known, model: BaseEstimator, seed: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bins:
-    """Rows by the probability of their likeliest type."""
+class Bins:
+    """Rows by the probability of their likeliest type.
+
+    Parameters
+    ----------
+    edges : (b + 1,) array of float
+        Of the b bins.
+    count : (b,) array of int
+        Rows of each bin.
+    confidence : (b,) array of float
+        Sum of their probabilities.
+    right : (b,) array of float
+        How many of them are of their likeliest type.
+    variance : (b,) array of float
+        Of that number, if the probabilities are honest.
+    """
 
     edges: np.ndarray
     count: np.ndarray
@@ -339,11 +362,33 @@ class _Bins:
 
     @property
     def gap(self) -> np.ndarray:
+        """Distance of probability and share in each bin, over all rows, (b,) array."""
         return np.abs(self.right - self.confidence) / self.count.sum()
 
 
-def _binned(probabilities: np.ndarray, types: np.ndarray, bins: int, strategy: str) -> _Bins:
-    """Return sums over the bins: of rows, confidence, right answers, and variance if honest."""
+def binned(probabilities: np.ndarray, types: np.ndarray, bins: int, strategy: str) -> Bins:
+    """Return sums over bins of probability.
+
+    Parameters
+    ----------
+    probabilities : (n, k) array of float
+        Of k types.
+    types : (n,) array of int
+        The true ones.
+    bins : int
+        Number of bins.
+    strategy : {"uniform", "quantile"}
+        Bins of the same width, or with the same number of rows.
+
+    Returns
+    -------
+    Bins
+
+    Examples
+    --------
+    >>> binned(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), 2, "uniform").right
+    array([0., 1.])
+    """
     confidence = np.minimum(probabilities.max(axis=1), 1.0)
     right = probabilities.argmax(axis=1) == types
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -357,11 +402,33 @@ def _binned(probabilities: np.ndarray, types: np.ndarray, bins: int, strategy: s
         return np.bincount(at, weights, minlength=len(edges) - 1)
 
     count = np.bincount(at, minlength=len(edges) - 1)
-    return _Bins(edges, count, total(confidence), total(right), total(confidence * (1 - confidence)))
+    return Bins(edges, count, total(confidence), total(right), total(confidence * (1 - confidence)))
 
 
-def _scores(probabilities: np.ndarray, types: np.ndarray, bins: _Bins) -> dict[str, float]:
-    """Return the numbers that stand for all bins together."""
+def scores_of(probabilities: np.ndarray, types: np.ndarray, bins: Bins) -> dict[str, float]:
+    """Return the numbers that stand for all bins together.
+
+    Parameters
+    ----------
+    probabilities : (n, k) array of float
+        Of k types.
+    types : (n,) array of int
+        The true ones.
+    bins : Bins
+        Of the same rows.
+
+    Returns
+    -------
+    dict of str to float
+        ``ece``, ``ece_if_honest``, ``brier``, ``log_loss``, ``accuracy``, ``mean_confidence``,
+        ``accuracy_blind`` and ``log_loss_blind``, as `calibration` describes them.
+
+    Examples
+    --------
+    >>> p, types = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])
+    >>> round(scores_of(p, types, binned(p, types, 2, "uniform"))["brier"], 3)
+    0.05
+    """
     n, k = probabilities.shape
     indicator = np.eye(k)[types]
     shares = indicator.mean(axis=0)
@@ -478,9 +545,9 @@ def calibration(
         _by_folds(known, _model(method, seed, pure=pure), seed)[known.labelled],
         known.of[known.labelled],
     )
-    sums = _binned(found, types, int(bins), strategy)
+    sums = binned(found, types, int(bins), strategy)
     out = _bin_table(sums)
-    out.meta |= _scores(found, types, sums)
+    out.meta |= scores_of(found, types, sums)
     out.meta |= _temperature_interval(known.memberships[known.labelled], types)
     out.meta |= {
         "rows": len(types),
@@ -498,7 +565,7 @@ def calibration(
     )
 
 
-def _bin_table(sums: _Bins) -> QTable:
+def _bin_table(sums: Bins) -> QTable:
     empty = sums.count == 0
     n = np.maximum(sums.count, 1)
     low, high = binom_conf_interval(sums.right, n, confidence_level=0.95, interval="wilson")
@@ -618,4 +685,4 @@ def _before_and_after(known: _Known, after: np.ndarray, seed: int) -> dict[str, 
     """Return the scores of the labelled rows, as `calibration` gives them."""
     rows, types = known.labelled, known.of[known.labelled]
     both = {"before": _by_folds(known, _model(None, seed), seed)[rows], "after": after[rows]}
-    return {name: _scores(p, types, _binned(p, types, 10, "uniform")) for name, p in both.items()}
+    return {name: scores_of(p, types, binned(p, types, 10, "uniform")) for name, p in both.items()}

@@ -24,6 +24,8 @@ from astropy.utils.masked import Masked
 
 from astro_cluster.columns import require, with_info
 from astro_cluster.exceptions import InputError
+from astro_cluster.fitsblocks import BLOCK_BYTES, in_memory, row_bytes, write_blocks
+from astro_cluster.fitsmapped import is_plain, is_zipped, mapped_column
 from astro_cluster.mixins import (
     as_text,
     join_mixins,
@@ -163,7 +165,43 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
     """
     with _opened(path) as hdus:
         chosen, kept = _chosen(hdus, path, hdu)
-        return _described(_qtable_of(chosen), chosen, kept), kept.get("texts", {})
+        stacks = _large_stacks(chosen, path)
+        if not stacks:
+            return _described(_qtable_of(chosen), chosen, kept), kept.get("texts", {})
+        number = next(i for i, other in enumerate(hdus) if other is chosen)
+    return _read_beside(ChunkedFits(path, hdu=number), number, stacks), kept.get("texts", {})
+
+
+def _large_stacks(hdu: Any, path: str | os.PathLike[str]) -> list[str]:
+    """Return the columns, of images, say, that there is no room for twice."""
+    if not isinstance(hdu, fits.BinTableHDU) or is_zipped(path):
+        return []
+    dtype, n = hdu.columns.dtype, int(hdu.header["NAXIS2"])
+    return [
+        name
+        for name, field, column in zip(hdu.columns.names, dtype.names, hdu.columns, strict=True)
+        if len(dtype[field].shape) > 1 and n * dtype[field].itemsize > BLOCK_BYTES and is_plain(column)
+    ]
+
+
+def _read_beside(file: ChunkedFits, number: int, stacks: list[str]) -> QTable:
+    """Return a whole table; its stacks are mapped, and brought into the byte order of the machine."""
+    head = file.head()
+    rest = [name for name in head.colnames if name not in stacks]
+    columns: dict[str, Any] = {}
+    if rest:
+        table = file.whole(rest)
+        columns |= {name: table[name] for name in rest}
+    for name in stacks:
+        values = in_memory(mapped_column(file.path, name, hdu=number, mode="c"))
+        empty = head[name]
+        unit = empty.info.unit
+        is_quantity = isinstance(empty, u.Quantity)
+        column = (
+            u.Quantity(values, unit, copy=False) if is_quantity else Column(values, unit=unit, copy=False)
+        )
+        columns[name] = with_info(column, empty)
+    return QTable({name: columns[name] for name in head.colnames}, meta=head.meta, copy=False)
 
 
 def votable_of(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> tuple[bytes, int] | None:
@@ -327,6 +365,24 @@ class ChunkedFits:
                     raise InputError(f"{self.path} cannot be read as fits: it is cut short")
                 yield self._table(np.frombuffer(data, self._dtype), names)
 
+    def whole(self, names: Sequence[str]) -> QTable:
+        """Return some columns of all rows, of a file that is not zipped.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Columns to take.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+            As `read_fits` gives it.
+        """
+        if not self.n_rows:
+            return self._table(np.empty(0, self._dtype), names)
+        rows = np.memmap(self.path, self._dtype, mode="r", offset=self._offset, shape=(self.n_rows,))
+        return self._table(rows, names)
+
     def _file(self) -> IO[bytes]:
         with self.path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
@@ -434,7 +490,7 @@ def write_fits(
         }
         if describe is not None and column.dtype.str[1:] == "u8" and not np.any(column >= 2**63):
             column = with_info(column.astype("i8"), column)  # TOPCAT makes text of the unsigned ones
-        plain.replace_column(name, with_legal_unit(_storable(name, column), "fits")[0])
+        plain.replace_column(name, with_legal_unit(_storable(name, column), "fits")[0], copy=False)
     raw = json.dumps({"texts": texts or {}, "columns": columns, "layout": layout}, default=str).encode(
         "ascii"
     )
@@ -443,11 +499,15 @@ def write_fits(
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         # A Python format such as '{!s:>4}' has no FITS word; it is for the screen only.
         warnings.filterwarnings("ignore", message="Format .* cannot be mapped", category=AstropyUserWarning)
-        main = fits.table_to_hdu(plain)
+        is_large = len(plain) * row_bytes(plain) > BLOCK_BYTES
+        main = fits.table_to_hdu(plain[:0] if is_large else plain)
         main.name = _TABLE_HDU
         _describe(main, columns)
         head = None if describe is None else describe(_with_units(plain, columns), layout)
-        fits.HDUList([_primary(head), main, record]).writeto(path)
+        if is_large:
+            write_blocks(path, [_primary(head)], main, plain, [record])
+        else:
+            fits.HDUList([_primary(head), main, record]).writeto(path)
     if head is not None:
         _swap_cards(Path(path))
 

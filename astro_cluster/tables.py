@@ -24,8 +24,8 @@ from astropy import units as u
 from astropy.table import Column, QTable, Table, TableMergeError, vstack
 from astropy.utils.masked import Masked
 
-from astro_cluster import fitstable, parquet, provenance, votable
-from astro_cluster.columns import add_column
+from astro_cluster import fitstable, linked, parquet, provenance, votable
+from astro_cluster.columns import add_column, with_info
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.export import to_latex, to_markdown
 from astro_cluster.formats import EXPORTS, FORMATS, format_by_name, format_of, paths_of
@@ -153,6 +153,7 @@ def _check_whole_numbers(tables: list[QTable], paths: list[Path]) -> None:
 def _stack(tables: list[QTable], paths: list[Path]) -> QTable:
     rows = np.repeat([os.fspath(path) for path in paths], [len(table) for table in tables])
     _check_whole_numbers(tables, paths)
+    linked.check_one_link(tables, paths)
     for table in tables:
         table.meta.pop(META_KEY, None)
     try:
@@ -218,7 +219,7 @@ def read(source: Source, *, format: str | None = None, table: int = 0, hdu: int 
         kind = format or (format_of(path) if path.is_file() and path.stat().st_size else None)
         number: dict[str, Any] = {"table": table} if kind == "votable" else {"hdu": hdu}
         options = number if kind in ("votable", "fits", "fits-plus") else {}
-        return _read_one(path, kind, **options)
+        return linked.resolved(_read_one(path, kind, **options), path.parent)
 
     if len(paths) == 1:
         out = load(paths[0])
@@ -288,12 +289,20 @@ def derive(table: QTable) -> QTable:
     if not stacks:
         return QTable(table, copy=True)
     rest = QTable(table[[name for name in table.colnames if name not in stacks]], copy=False)
-    columns = {n: Column(table[n], copy=False) if n in stacks else rest[n] for n in table.colnames}
+    columns = {n: _shared(table[n]) if n in stacks else rest[n] for n in table.colnames}
     return QTable(columns, meta=copy.deepcopy(table.meta), copy=False)
 
 
 def _is_stack(column: Any) -> bool:
-    return type(column) is Column and column.ndim > 2
+    return type(column) in (Column, u.Quantity) and column.ndim > 2
+
+
+def _shared(column: Column | u.Quantity) -> Column | u.Quantity:
+    """Return a stack with a description of its own and the same memory."""
+    plain = isinstance(column, Column)
+    new = Column(column, copy=False) if plain else with_info(u.Quantity(column, copy=False).view(), column)
+    new.info.meta = copy.deepcopy(column.info.meta)
+    return new
 
 
 # ---------------------------------------------------------------- writing
@@ -560,7 +569,7 @@ def write(
     """
     path = Path(path)
     format = _output_format(path, format)  # noqa: A001
-    table = with_plain_meta(as_qtable(table))
+    table = linked.portable(with_plain_meta(as_qtable(table)), path.parent)
     options = {"version": votable_version} if format == "votable" else {}
     with beside(path, overwrite=overwrite) as new:
         try:

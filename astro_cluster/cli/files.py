@@ -30,10 +30,15 @@ def read(files: Sequence[Path]) -> QTable:
     Returns
     -------
     `~astropy.table.QTable`
+        A table of images from one FITS file remembers which, so that a table of another format that
+        is made of it can link to it.
     """
     import astro_cluster as ac
+    from astro_cluster.cutouts.leaving import remember_stack
 
-    return ac.read([str(file) for file in files] if len(files) > 1 else str(files[0]))
+    if len(files) > 1:
+        return ac.read([str(file) for file in files])
+    return remember_stack(ac.read(str(files[0])), files[0])
 
 
 def check_free(overwrite: bool, **outputs: Path | None) -> None:
@@ -94,16 +99,30 @@ def write(table: QTable, output: Path | None, overwrite: bool) -> None:
         Its ending gives the format.
     overwrite : bool
         Whether a file may be replaced.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+
+    Notes
+    -----
+    Only FITS files get the images of a table.  What is written in another format links to the FITS
+    file that they were read from, or to one that is written beside it.
     """
     import astro_cluster as ac
+    from astro_cluster.cutouts.leaving import leave_images
 
     if output is None:
         return
+    table, note = leave_images(table, output, overwrite=overwrite)
     path = ac.write(table, output, overwrite=overwrite)
     typer.echo(f"wrote {path} ({len(table):,} rows, {len(table.colnames)} columns)")
+    if note:
+        typer.echo(f"note: {note}", err=True)
 
 
-def draw(drawn: Artist, path: Path, overwrite: bool) -> None:
+def draw(drawn: Artist, path: Path, overwrite: bool, *, dpi: int | None = None) -> None:
     """Write a figure and say so.
 
     Parameters
@@ -114,10 +133,20 @@ def draw(drawn: Artist, path: Path, overwrite: bool) -> None:
         Its ending gives the format.
     overwrite : bool
         Whether a file may be replaced.
+    dpi : int, optional
+        Pixels an inch, 150 if not given.
+
+    Raises
+    ------
+    InputError
+        If there cannot be so many pixels.
     """
     from astro_cluster.tables import beside
 
+    if dpi is not None and not 20 <= dpi <= 1200:
+        fail(f"--dpi {dpi} is out of range; give pixels an inch from 20 to 1200")
+
     figure = drawn.get_figure(root=True)
     with beside(path, overwrite=overwrite) as new:
-        figure.savefig(new, format=_figure_format(path), dpi=_DPI)  # type: ignore[union-attr]
+        figure.savefig(new, format=_figure_format(path), dpi=dpi or _DPI)  # type: ignore[union-attr]
     typer.echo(f"wrote {path}")

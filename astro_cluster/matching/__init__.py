@@ -11,7 +11,7 @@ package, where it would hide ``astro_cluster.crossmatch``.
 from __future__ import annotations
 
 from astro_cluster.matching.match import crossmatch
-from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.radii import choose_radius
+from astro_cluster.positions import find_position, sky_coord
 
 __all__ = ["choose_radius", "crossmatch", "find_position", "sky_coord"]

@@ -18,7 +18,7 @@ from astro_cluster.matching.candidates import Pairs, Sky
 from astro_cluster.matching.chance import cap_area
 from astro_cluster.matching.judging import background_of
 from astro_cluster.matching.position_errors import PositionErrors, read_position_errors
-from astro_cluster.matching.positions import find_position, sky_coord
+from astro_cluster.positions import find_position, sky_coord
 
 __all__ = [
     "Association",

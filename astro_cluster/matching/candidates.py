@@ -17,9 +17,9 @@ from astro_cluster.matching import cds, epochs
 from astro_cluster.matching.answers import remote_identity
 from astro_cluster.matching.join import split_coordinates
 from astro_cluster.matching.local import close_pairs, nearest_pairs
-from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.reference import LocalReference, RemoteReference
 from astro_cluster.matching.simbad import one_name
+from astro_cluster.positions import find_position, sky_coord
 from astro_cluster.provenance import content_hash
 
 __all__ = ["Pairs", "Sky", "find_sky", "pairs_at_hand", "pairs_of_service", "service_request"]

@@ -12,8 +12,8 @@ from astropy.table import Column, QTable
 from astro_cluster.exceptions import InputError, did_you_mean
 from astro_cluster.matching import simbad
 from astro_cluster.matching.answers import DEC, RA, ROW
-from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.reference import TapReference
+from astro_cluster.positions import find_position, sky_coord
 from astro_cluster.services.adql import bare, identifier, table_name
 from astro_cluster.services.tap import UPLOAD_NAME, ColumnFacts, TapClient
 

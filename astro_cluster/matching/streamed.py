@@ -24,8 +24,8 @@ from astro_cluster.matching import epochs
 from astro_cluster.matching.candidates import Pairs, Sky
 from astro_cluster.matching.join import split_coordinates
 from astro_cluster.matching.local import degrees, radius_in_arcsec
-from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.zones import AllPairs, NearestPairs
+from astro_cluster.positions import find_position, sky_coord
 from astro_cluster.provenance import content_hash_of_chunks
 
 __all__ = ["pairs_of_file", "rows_of_file"]

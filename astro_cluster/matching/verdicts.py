@@ -16,8 +16,8 @@ from astro_cluster.matching.associating import Association, check_axes, check_co
 from astro_cluster.matching.candidates import Pairs, Sky
 from astro_cluster.matching.judging import judge_by_chance
 from astro_cluster.matching.position_errors import PositionErrors
-from astro_cluster.matching.positions import find_position, sky_coord
 from astro_cluster.matching.reference import LocalReference
+from astro_cluster.positions import find_position, sky_coord
 
 __all__ = ["METHODS", "ByErrors", "Judged", "check_method", "judged_by_chance", "judged_by_errors"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from astro_cluster.provenance.codec import decode, encode, register_codec, to_json
 from astro_cluster.provenance.hashing import content_hash, content_hash_of_chunks
 from astro_cluster.provenance.record import META_KEY, OMIT, Step, last_record, records, step
-from astro_cluster.provenance.replay import rerun
+from astro_cluster.provenance.replay import register_lender, rerun
 
 __all__ = [
     "META_KEY",
@@ -24,6 +24,7 @@ __all__ = [
     "last_record",
     "records",
     "register_codec",
+    "register_lender",
     "rerun",
     "step",
     "to_json",

@@ -128,16 +128,18 @@ def _text(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
 
 
 def _number(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
-    kind = data.dtype.kind
-    if kind in "fc":
-        # Images in their own width, which the formats that can hold them keep.
-        narrow = kind == "f" and data.ndim > 2 and data.dtype.itemsize == 4
-        return _Leaf(head, None, None, _Numbers(data, mask, "<f4" if narrow else f"<{'f8' if kind == 'f' else 'c16'}"))
-    if data.ndim > 2 and data.dtype == np.uint8:
-        return _Leaf(head, mask, None, _Numbers(data, mask, "u1"))
-    return _Leaf(
-        head, mask, None, _Numbers(data, mask, "<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8")
-    )
+    kind, wide = data.dtype.kind, data.dtype.itemsize == 8
+    # Images are hashed in their own width, which the formats that can hold them keep.
+    if kind == "f":
+        return _Leaf(head, None, None, _Numbers(data, mask, "<f4" if _is_image(data, np.float32) else "<f8"))
+    if kind == "c":
+        return _Leaf(head, None, None, _Numbers(data, mask, "<c16"))
+    whole = "u1" if _is_image(data, np.uint8) else "<u8" if kind == "u" and wide else "<i8"
+    return _Leaf(head, mask, None, _Numbers(data, mask, whole))
+
+
+def _is_image(data: np.ndarray, kind: type) -> bool:
+    return data.ndim > 2 and data.dtype.newbyteorder("=") == kind
 
 
 def _meaning(column: Any) -> str:

@@ -17,10 +17,47 @@ from astro_cluster.provenance.codec import decode
 from astro_cluster.provenance.hashing import content_hash
 from astro_cluster.provenance.record import META_KEY, STEPS, records
 
-__all__ = ["rerun"]
+__all__ = ["register_lender", "rerun"]
 
-_PATHS = {"source", "reference"}  # parameters that may name files
+_PATHS = {"source", "reference", "onto", "image"}  # parameters that may name files
 ENTRY_POINTS = "astro_cluster.steps"
+
+Lender = Callable[[QTable, str], Any]
+_LENDERS: list[Lender] = []
+
+
+def register_lender(lender: Lender) -> Lender:
+    """Teach `rerun` where columns are that a file leaves elsewhere: images in a stack of their own.
+
+    Parameters
+    ----------
+    lender : callable
+        Given a table and the name of a column that it lacks, it gives the column, or None.
+
+    Returns
+    -------
+    callable
+        The same, so that this is a decorator.
+
+    Examples
+    --------
+    >>> @register_lender
+    ... def nothing(table, name):
+    ...     return None
+    """
+    _LENDERS.append(lender)
+    return lender
+
+
+def _lend(table: QTable, names: list[str]) -> list[str]:
+    """Put columns into a table that it only links to, in place, and return the names of these."""
+    lent = []
+    for name in names:
+        found = next((column for lender in _LENDERS if (column := lender(table, name)) is not None), None)
+        if found is not None:
+            table.add_column(found, name=name, copy=False)
+            lent.append(name)
+    return lent
 
 
 def _find_step(name: str) -> Callable[..., QTable]:
@@ -44,6 +81,8 @@ def _relocated(value: Any, folder: Path) -> Any:
     """Find files that have been moved together with the file that is run again."""
     if isinstance(value, list):
         return [_relocated(item, folder) for item in value]
+    if isinstance(value, dict):
+        return {key: _relocated(item, folder) for key, item in value.items()}
     if not isinstance(value, str) or not value:
         return value
     with contextlib.suppress(OSError):  # a name longer than any file's
@@ -63,7 +102,9 @@ def _call_of(record: dict[str, Any], folder: Path) -> tuple[Callable[..., QTable
         raise InputError(f"step {record['function']!r} cannot be run again: {error}") from error
     if not record.get("service"):  # else it may be a name that only looks like a file's
         parameters |= {key: _relocated(parameters[key], folder) for key in _PATHS & set(parameters)}
-    return function, parameters
+    # What stands for a model may know a file, too.
+    found = {k: v.relocated(folder) for k, v in parameters.items() if hasattr(v, "relocated")}
+    return function, parameters | found
 
 
 def _starting_table(
@@ -71,11 +112,13 @@ def _starting_table(
 ) -> tuple[QTable, list[dict[str, Any]]]:
     """Return the table before the first step to repeat, and the steps to repeat."""
     steps = [r for r in history if not r.get("starts")]
-    if not steps:
+    # Reading images is a step that is worth running again by itself: their files are elsewhere.
+    is_alone = not steps and bool(history[0].get("repeatable"))
+    if not steps and not is_alone:
         raise InputError(
             "the table has no step of astro_cluster on record (CSV keeps none): there is nothing to run again"
         )
-    untouched = all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
+    untouched = not is_alone and all(_keeps_rows(r) and not r["columns_replaced"] for r in steps)
     if untouched:
         added = {name for record in steps for name in record["columns_added"]}
         start = table[[name for name in table.colnames if name not in added]]
@@ -190,7 +233,9 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
         )
     calls = [_call_of(record, folder) for record in history if not record.get("starts")]
     current, steps = _starting_table(table, history, folder)
+    lent: list[str] = []
     for record, (function, parameters) in zip(steps, calls, strict=True):
+        lent += _lend(current, [name for name in record["inputs"] if name not in current.colnames])
         missing = [name for name in record["inputs"] if name not in current.colnames]
         if missing:
             raise InputError(
@@ -208,7 +253,10 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
             )
         # A column that was taken away between two steps is in the way of the second one.
         current.remove_columns([name for name in record["columns_added"] if name in current.colnames])
-        current = function(current, **parameters)
+        # A step may have the table as another than its first argument.
+        named = {str(record["table_as"]): current} if "table_as" in record else {}
+        current = function(**named, **parameters) if named else function(current, **parameters)
         _compare_reference(record, records(current)[-1])
         _compare_types(record, records(current)[-1])
+    current.remove_columns([name for name in lent if name in current.colnames])
     return current

@@ -162,7 +162,7 @@ class Pointer:
 
 def _unit_vectors(table: QTable, position: str | Sequence[str] | None) -> np.ndarray:
     """Return where the rows are on the unit sphere, (n, 3); NaN where a row has no position."""
-    from astro_cluster.matching.positions import find_position, sky_coord
+    from astro_cluster.positions import find_position, sky_coord
 
     coord, valid = sky_coord(table, find_position(table, position))
     try:

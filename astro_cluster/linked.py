@@ -1,0 +1,157 @@
+"""Tables that leave their images in another file, and how that file is found again.
+
+A table with a column ``image_row`` and an entry ``astro_cluster_images`` of the meta has its
+images in a stack elsewhere.  In memory the entry names the file by its whole path; in a file
+by the path from the table's own folder, if it is there or below, so that both can be moved
+together.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from astropy.table import QTable, Table
+
+from astro_cluster.exceptions import AstroClusterWarning
+
+__all__ = ["LINK_KEY", "ROW_COLUMN", "check_one_link", "link_of", "portable", "resolved"]
+
+LINK_KEY = "astro_cluster_images"
+"""Entry of the meta that says where the images are."""
+
+ROW_COLUMN = "image_row"
+"""Column that says which image of the stack is the row's."""
+
+
+def link_of(table: Table) -> dict[str, Any] | None:
+    """Return what a table says of the file that its images are in.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Any table.
+
+    Returns
+    -------
+    dict or None
+        ``file``, ``column``, ``n``, ``shape``, ``dtype`` and ``hash``; None if it says nothing.
+
+    Examples
+    --------
+    >>> link_of(QTable({"x": [1]})) is None
+    True
+    """
+    found = table.meta.get(LINK_KEY)
+    usable = isinstance(found, dict) and isinstance(found.get("file"), str) and found["file"]
+    return found if usable else None
+
+
+def resolved(table: QTable, folder: str | os.PathLike[str]) -> QTable:
+    """Turn the path of the images in a table just read into a whole one, in place.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table.
+    folder : str or path
+        Folder of the table's own file.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The same table.  Images that lie beside it are taken if they are not where it says.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path")
+    >>> table = resolved(QTable(meta={LINK_KEY: {"file": "gal.fits"}}), folder)
+    >>> table.meta[LINK_KEY]["file"] == str(folder / "gal.fits")
+    True
+    """
+    link = link_of(table)
+    if link is not None:
+        folder = Path(folder).resolve()
+        place = folder / link["file"]
+        if not place.exists() and (folder / place.name).exists():
+            place = folder / place.name
+        table.meta[LINK_KEY] = {**link, "file": str(place)}
+    return table
+
+
+def portable(table: QTable, folder: str | os.PathLike[str]) -> QTable:
+    """Return a table that names its images as a file in a folder should.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table.
+    folder : str or path
+        Folder that it is written into.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The same table if it has no link to images.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path")
+    >>> table = QTable(meta={LINK_KEY: {"file": str(folder / "sub" / "gal.fits")}})
+    >>> portable(table, folder).meta[LINK_KEY]["file"]
+    'sub/gal.fits'
+    """
+    link = link_of(table)
+    if link is None:
+        return table
+    place = Path(link["file"]).resolve()
+    folder = Path(folder).resolve()
+    out = QTable(table, copy=False)
+    name = place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
+    out.meta[LINK_KEY] = {**link, "file": name}
+    return out
+
+
+def check_one_link(tables: Sequence[QTable], paths: Sequence[os.PathLike[str]]) -> None:
+    """Leave one link to images in tables that are to be stacked, in place; none if they have several.
+
+    Parameters
+    ----------
+    tables : sequence of `~astropy.table.QTable`
+        Tables just read.
+    paths : sequence of path
+        Their files.
+
+    Warns
+    -----
+    AstroClusterWarning
+        If a link is taken out.
+
+    Examples
+    --------
+    >>> tables = [QTable(meta={LINK_KEY: {"file": "gal.fits"}}) for _ in range(2)]
+    >>> check_one_link(tables, ["a.vot", "b.vot"])
+    >>> [link_of(table) for table in tables]
+    [{'file': 'gal.fits'}, None]
+    """
+    links = [link_of(table) for table in tables]
+    if not any(links):
+        return
+    if all(link == links[0] for link in links):
+        for table in tables[1:]:  # astropy would put the lists in the links one behind the other
+            del table.meta[LINK_KEY]
+        return
+    for table in tables:
+        table.meta.pop(LINK_KEY, None)
+        if ROW_COLUMN in table.colnames:
+            table.remove_column(ROW_COLUMN)
+    shown = ", ".join(str(path) for path, link in zip(paths, links, strict=True) if link)
+    warnings.warn(
+        f"{shown} have their images in files of their own, and one table can link to one file only: the "
+        "stacked table has no images",
+        AstroClusterWarning,
+        stacklevel=5,
+    )
