@@ -8,12 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from astro_cluster.cli.artefacts import learn, rank, suggest
+from astro_cluster.cli.drawing import plot
+from astro_cluster.cli.embedding import embed
 from astro_cluster.cli.fitting import assign, choose, cluster
 from astro_cluster.cli.hierarchy import otypes
+from astro_cluster.cli.images import cutouts
 from astro_cluster.cli.interrupts import Interrupted
 from astro_cluster.cli.judging import calibrate, compare, stability
 from astro_cluster.cli.linking import hub, link, receive
-from astro_cluster.cli.looking import inspect, plot, record, summary
+from astro_cluster.cli.looking import inspect, record, summary
 from astro_cluster.cli.radius import radius
 from astro_cluster.cli.sky import moc, regions, show
 from astro_cluster.cli.steps import demo, match, rerun, send
@@ -30,9 +34,9 @@ app = typer.Typer(
 )
 
 # In the order of the help.
-for verb in (choose, cluster, assign, stability, compare, radius, match):
+for verb in (cutouts, embed, choose, cluster, assign, stability, compare, radius, match):
     app.command()(verb)
-for verb in (summary, otypes, inspect, calibrate, plot):
+for verb in (summary, otypes, inspect, rank, suggest, learn, calibrate, plot):
     app.command()(verb)
 for verb in (send, link, receive, hub, show, regions, moc, record, rerun, demo):
     app.command()(verb)

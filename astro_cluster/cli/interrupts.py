@@ -14,13 +14,15 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def told_if_interrupted(checkpoint: Path | None) -> Iterator[None]:
+def told_if_interrupted(checkpoint: Path | None, *, again: str | None = None) -> Iterator[None]:
     """Say what is left of a fit if it is interrupted.
 
     Parameters
     ----------
     checkpoint : path or None
         Where the fit is kept.
+    again : str, optional
+        How to go on; with ``--start`` if not given.
 
     Raises
     ------
@@ -38,14 +40,14 @@ def told_if_interrupted(checkpoint: Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Interrupted(_left(checkpoint, getattr(stop, "__notes__", []))) from None
+        raise Interrupted(_left(checkpoint, getattr(stop, "__notes__", []), again)) from None
 
 
-def _left(checkpoint: Path | None, notes: list[str]) -> str:
+def _left(checkpoint: Path | None, notes: list[str], again: str | None) -> str:
     if checkpoint is None:
         return "interrupted; nothing is kept (--checkpoint FILE keeps a fit that is to be gone on with)"
     # What the note says of Python is of no use here.
     kept = notes[-1].partition(";")[0] if notes else f"nothing new is in {checkpoint}"
     if not checkpoint.exists():
         return f"interrupted; {kept}"
-    return f"interrupted; {kept}; to go on, run the same command with --start {checkpoint}"
+    return f"interrupted; {kept}; to go on, {again or f'run the same command with --start {checkpoint}'}"

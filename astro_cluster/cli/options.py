@@ -16,6 +16,7 @@ __all__ = [
     "Figure",
     "Files",
     "Find",
+    "Level",
     "MaxIter",
     "MaybeOutput",
     "Method",
@@ -79,6 +80,10 @@ Cluster = Annotated[
 ]
 Position = Annotated[
     str | None, typer.Option(help="Columns of the position, as ra,dec, if they are not found.")
+]
+Level = Annotated[
+    int | None,
+    typer.Option(help="Fold SIMBAD's types: 0 to Star, Galaxy …, 1 to YSO, AGN …, and so on."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed; drawn and recorded by default.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from astro_cluster.cli.files import check_free, write
+from astro_cluster.cli.files import check_free, read, write
 from astro_cluster.cli.options import (
     Find,
     Output,
@@ -75,7 +75,7 @@ def match(
 
     check_free(overwrite, output=output)
     out = ac.crossmatch(
-        ac.read(str(table)),
+        read([table]),
         reference,
         radius=None if radius is None else angle_of(radius),
         find=find.value,
@@ -155,7 +155,8 @@ def rerun(table: Table, output: Output, overwrite: Overwrite = False) -> None:
     check_free(overwrite, output=output)
     out = ac.rerun(str(table))
     done = [record["function"] for record in ac.records(out) if not record.get("starts")]
-    typer.echo(f"ran again: {', '.join(done)}")
+    # Where nothing else stands on record, the images were read again.
+    typer.echo(f"ran again: {', '.join(done) or ac.records(out)[0]['function']}")
     write(out, output, overwrite)
 
 

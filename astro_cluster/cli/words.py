@@ -109,6 +109,11 @@ def _words_of_dict(value: dict[str, Any]) -> str:
             return f"a {kind}, which the record could not keep"
         case {"type": str(), "value": inner}:
             return _words(inner)
+        case {"name": str(name), "file": str(file)}:
+            return f"{name} of {file}"
+        case {"stem": str(), "columns": list(), "model": str(name), **rest}:  # an embedding
+            told = {k: v for k, v in rest.items() if not isinstance(v, (dict, list)) and k != "fitted_here"}
+            return ", ".join([name, *(f"{k.replace('_', ' ')} {_words(v)}" for k, v in told.items())])
         case {"name": str(name), "params": dict(parameters)}:
             given = [f"{k}={_words(v)}" for k, v in parameters.items() if v is not None]
             return f"{name}({', '.join(given)})"

@@ -8,21 +8,43 @@ so that importing this package costs neither torch nor scikit-learn.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astro_cluster.embedding.autoencoder import ConvAutoencoder, DenseAutoencoder, load_model
+    from astro_cluster.embedding.facts import embedding_facts
+    from astro_cluster.embedding.faithfulness import trustworthiness_and_continuity
+    from astro_cluster.embedding.pca import PCA
+    from astro_cluster.embedding.protocol import Embedder
+    from astro_cluster.embedding.steps import embed, faithfulness_of
+    from astro_cluster.embedding.tsne import TSNE
 
 _HOME = {
     "ConvAutoencoder": "autoencoder",
     "DenseAutoencoder": "autoencoder",
     "Embedder": "protocol",
     "PCA": "pca",
+    "PowerSpectrum": "power",
     "TSNE": "tsne",
     "embed": "steps",
     "embedding_facts": "facts",
+    "faithfulness_of": "steps",
     "load_model": "autoencoder",
     "trustworthiness_and_continuity": "faithfulness",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "PCA",
+    "TSNE",
+    "ConvAutoencoder",
+    "DenseAutoencoder",
+    "Embedder",
+    "embed",
+    "embedding_facts",
+    "faithfulness_of",
+    "load_model",
+    "trustworthiness_and_continuity",
+]
 
 
 def __getattr__(name: str) -> Any:
