@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from astro_cluster import otypes, plotting, recipes, simulate  # noqa: F401
+    from astro_cluster import embedding, otypes, plotting, recipes, simulate  # noqa: F401
 
 _HOME = {
     "AstroClusterWarning": "exceptions",
@@ -34,6 +34,7 @@ _HOME = {
     "cutouts_from": "cutouts",
     "embed": "embedding",
     "image_quality": "cutouts",
+    "image_sources": "cutouts",
     "images_of": "cutouts",
     "inspect": "summary",
     "learn": "artefacts",
@@ -58,7 +59,7 @@ _HOME = {
     "summarize": "summary",
     "write": "tables",
 }
-_MODULES = ("otypes", "plotting", "recipes", "simulate")
+_MODULES = ("embedding", "otypes", "plotting", "recipes", "simulate")
 
 __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 

@@ -101,6 +101,14 @@ REGISTRY: dict[str, ColumnSpec] = {
     ),
     "tsne": ColumnSpec("tsne_{index}", "stat.param;meta.modelled", "t-SNE coordinate {index}"),
     "latent": ColumnSpec("latent", "stat.param;meta.modelled", "Latent coordinates by {method}"),
+    "pca": ColumnSpec("pca", "stat.param;meta.modelled", "Coordinates along the principal components"),
+    "embedding": ColumnSpec("embedding", "stat.param;meta.modelled", "Coordinates by {method}"),
+    "reconstruction_error": ColumnSpec(
+        "reconstruction_error",
+        "stat.fit.residual;meta.modelled",
+        "Mean squared error of a pixel of the image as {method} makes it from its latent coordinates",
+        form=".4g",
+    ),
     "match_separation": ColumnSpec(
         "match_separation",
         "pos.angDistance",
@@ -169,6 +177,7 @@ REGISTRY: dict[str, ColumnSpec] = {
     ),
     "good": ColumnSpec("good", "meta.number", "Rows without {value} in {column}"),
     "bad": ColumnSpec("bad", "meta.number", "Rows with {value} in {column}"),
+    "bad_of_reason": ColumnSpec("bad_{index}", "meta.number", "Bad rows with {value} in {column}"),
     "size": ColumnSpec("size", "meta.number", "Rows with a label"),
     "bad_fraction": ColumnSpec("bad_fraction", _RATIO, "Share of bad rows", form=".4f"),
     "in_region": ColumnSpec("in_region", "meta.code.qual", "Share of bad rows at least {threshold}"),
@@ -184,14 +193,14 @@ REGISTRY: dict[str, ColumnSpec] = {
     "outlier_score": ColumnSpec(
         "outlier_score",
         "stat.param",
-        "{combination}; large where a row is unlike the others",
+        "-log10 of the mean share of ordinary rows that are as unusual; 2 is one in a hundred",
         form=".3f",
     ),
     "inspection_rank": ColumnSpec(
         "inspection_rank", "stat.rank", "Order in which to look at the rows; 1 is the first"
     ),
     "outlier_reason": ColumnSpec(
-        "outlier_reason", "meta.note", "What added the most to the outlier score: a column or a density"
+        "outlier_reason", "meta.note", "In what the row is the most unusual: a column, or the density"
     ),
     "suggestion": ColumnSpec(
         "suggestion",
@@ -334,6 +343,69 @@ REGISTRY: dict[str, ColumnSpec] = {
         "path", "meta.note", "Codes of the types that hold it and its own, the widest first"
     ),
     "otype_description": ColumnSpec("description", "meta.note", "The type in words"),
+    # Images
+    "member": ColumnSpec("member", "meta.id.part;meta.file", "Name of the image in the archive source_file"),
+    "image_identifier": ColumnSpec("identifier", "meta.id", "From the names of the files by {pattern}"),
+    "image_header": ColumnSpec("header", "meta.note", "Key {word} of the headers of the images"),
+    "original_height": ColumnSpec(
+        "original_height", "meta.number;instr.pixel", "Height of the image in its file, in pixels"
+    ),
+    "original_width": ColumnSpec(
+        "original_width", "meta.number;instr.pixel", "Width of the image in its file, in pixels"
+    ),
+    "image_bad": ColumnSpec("image_bad", "meta.code.qual", "Whether the image could not be read"),
+    "image": ColumnSpec("image", "phot.flux;instr.pixel", "Pixels of the image, {how}"),
+    # Quality of images
+    "zero_fraction": ColumnSpec(
+        "zero_fraction", _RATIO, "Share of the pixels of the image that are exactly 0", form=".4f"
+    ),
+    "nan_fraction": ColumnSpec(
+        "nan_fraction", _RATIO, "Share of the pixels of the image that are not finite", form=".4f"
+    ),
+    "saturated_fraction": ColumnSpec(
+        "saturated_fraction", _RATIO, "Share of the pixels of the image that are saturated", form=".4f"
+    ),
+    "edge_asymmetry": ColumnSpec(
+        "edge_asymmetry",
+        "stat.param",
+        "Whether a part of the border is rougher than the part opposite: 1 where an edge cuts the image",
+        form=".4f",
+    ),
+    "peak_offset": ColumnSpec(
+        "peak_offset",
+        "stat.param",
+        "Distance of the brightest place from the middle over half the smaller side",
+        form=".4f",
+    ),
+    "spike_power": ColumnSpec(
+        "spike_power",
+        "stat.param",
+        "Share of the azimuthal power that is 4-, 6- or 8-fold at the same angles at all radii",
+        form=".4f",
+    ),
+    "concentration": ColumnSpec(
+        "concentration", "src.morph.param", "5 log10(r80 / r20) around the middle of the image", form=".4f"
+    ),
+    "image_partial": ColumnSpec(
+        "image_partial", "meta.code.qual", "Whether a part of the stamp lies outside of {image}"
+    ),
+    "image_coverage": ColumnSpec(
+        "image_coverage", _RATIO, "Share of the pixels of the stamp that {image} has", form=".4f"
+    ),
+    "n_sources": ColumnSpec("n_sources", "meta.number;src", "Sources detected in the image"),
+    "neighbour_distance": ColumnSpec(
+        "neighbour_distance",
+        "instr.pixel",
+        "Distance of the brightest other source from the one in the middle",
+        "pix",
+        form=".2f",
+    ),
+    "neighbour_ratio": ColumnSpec(
+        "neighbour_ratio",
+        _RATIO,
+        "Flux of the brightest other source over that of the middle one",
+        form=".4g",
+    ),
     # A mixture as a table
     "component": ColumnSpec("component", "meta.number", "Number of the cluster"),
     "weight": ColumnSpec("weight", "stat.weight", "Mixing weight"),
@@ -495,7 +567,8 @@ def add_column(
             column = Column(values)
     if name in table.colnames:
         table.remove_column(name)
-    table[name] = column
+    # A stack of images fills the memory: there is no room for it twice.
+    table.add_column(column, name=name, copy=column.ndim < 3)
     table[name].info.description = description
     table[name].info.meta = {"ucd": spec.ucd}
     table[name].info.format = spec.form

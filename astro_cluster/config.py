@@ -80,6 +80,7 @@ class Conf(config.ConfigNamespace):
     max_message_bytes = _Item(256_000_000, "Bytes that a SAMP message or the answer of a SAMP hub may have.")
     max_received_bytes = _Item(2_000_000_000, "Bytes that a table may have that comes by SAMP, unpacked.")
     max_votable_bytes = _Item(2**34, "Bytes that a VOTable may have, unpacked.")
+    max_image_bytes = _Item(2**30, "Bytes that the file or the pixels of an image may have, unpacked.")
     cache_dir = _Item(
         "", "Folder of the answers of remote services; empty for the folder of the astropy cache."
     )

@@ -298,6 +298,7 @@ def inspect(
     *,
     label: str,
     value: str | int | float | bool = True,
+    reason: str | None = None,
     threshold: float = 0.05,
 ) -> Step:
     """Find the clusters in which a label gathers, and what looking at them alone would find.
@@ -311,7 +312,9 @@ def inspect(
     label : str
         Column that tells which rows are bad (spurious, say).
     value : str, number or bool, optional
-        What stands in ``label`` for a bad row.
+        What stands in ``label`` for a bad row; 0 where good ones are 1.
+    reason : str, optional
+        Column that tells why a row is bad: the bad rows of each cluster are counted by it.
     threshold : float, optional
         Clusters with at least this share of bad rows form the region.
 
@@ -320,8 +323,9 @@ def inspect(
     `~astropy.table.QTable`
         A row a cluster, the worst first: ``cluster``, ``good``, ``bad``, ``size``, ``bad_fraction``,
         ``in_region``, and if this cluster and all above it are inspected: ``inspected_fraction``,
-        ``recall``, ``precision`` and ``lift``.  The numbers of the region are in
-        ``meta["region"]``.
+        ``recall``, ``precision`` and ``lift``.  With ``reason`` a column for each reason, the commonest
+        first, such as ``bad_diffraction_spike``; together they are ``bad``, since each bad row has one
+        reason or counts in ``bad_no_reason``.  The numbers of the region are in ``meta["region"]``.
 
     Raises
     ------
@@ -346,7 +350,7 @@ def inspect(
         raise InputError(f"threshold={threshold} is no share; give a number within 0 and 1, such as 0.05")
     table = as_qtable(table)
     cluster = cluster_column(table, cluster)
-    require(table, label)
+    require(table, [label, *([] if reason is None else [reason])])
     labels, has = cluster_labels(table, cluster)
     bad, labelled = is_bad(table, label, value)
     use = has & labelled
@@ -376,8 +380,39 @@ def inspect(
     add_column(out, "precision", found / inspected)
     add_column(out, "lift", found / inspected / share)
     out.meta["region"] = _region(in_region, sizes, bads, clusters, threshold)
+    if reason is not None:
+        place = np.argsort(order)[cluster_of]
+        out.meta["region"]["reasons"] = _add_reasons(out, table, reason, bad & use, place[bad[use]])
     out.meta["rows_left_out"] = int((~use).sum())
-    return Step(out, table, inputs=[cluster, label], facts={"row_order": "changed"})
+    inputs = [cluster, label, *([] if reason is None else [reason])]
+    return Step(out, table, inputs=inputs, facts={"row_order": "changed"})
+
+
+def _add_reasons(
+    out: QTable, table: QTable, reason: str, rows: np.ndarray, place: np.ndarray
+) -> dict[str, list[int]]:
+    """Count the bad rows of each cluster by reason; return how many the region and the sample have."""
+    if getattr(table[reason], "shape", (0,))[1:]:
+        raise InputError(f"column {reason!r} has several values a row; reasons are one a row")
+    texts, nothing = cell_texts(table[reason], len(table))
+    given = np.where(nothing, "", texts).astype(str)[rows]
+    reasons, counts = np.unique(given, return_counts=True)
+    # The commonest first; those without a reason last.
+    order = np.lexsort((reasons, -counts, reasons == ""))
+    inside = np.asarray(out["in_region"])[place]
+    found, taken = {}, set(out.colnames)
+    for text in reasons[order].tolist():
+        own = given == text
+        name = stem = "bad_" + (re.sub(r"\W+", "_", text).strip("_") or "no_reason")
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        per_cluster = np.bincount(place[own], minlength=len(out))
+        add_column(out, "bad_of_reason", per_cluster, name=name, value=repr(text), column=reason)
+        found[text or "no reason"] = [int(np.count_nonzero(own & inside)), int(np.count_nonzero(own))]
+    return found
 
 
 def _region(

@@ -435,3 +435,26 @@ def test_the_curve_by_hand(rows, threshold):
         assert region["recall"] == pytest.approx(last["recall"])
         assert region["precision"] == pytest.approx(last["precision"])
         assert region["lift"] == pytest.approx(last["lift"])
+
+
+def test_the_reasons_of_bad_rows_add_up():
+    rng = np.random.default_rng(3)
+    cluster, bad = rng.integers(4, size=400), rng.uniform(size=400) < 0.2
+    reason = np.where(bad, rng.choice(["spike", "edge data", "edge/data", ""], 400), "spike")
+    table = QTable({"cluster": cluster, "label": 1 - bad.astype(int), "reason": reason})
+    out = ac.inspect(table, label="label", value=0, reason="reason", threshold=0.2)
+    names = [name for name in out.colnames if name.startswith("bad_") and name != "bad_fraction"]
+    assert set(names) == {"bad_spike", "bad_edge_data", "bad_edge_data_2", "bad_no_reason"}
+    assert names[-1] == "bad_no_reason"
+    np.testing.assert_array_equal(sum(np.asarray(out[name]) for name in names), out["bad"])
+    for row in out:
+        assert row["bad_spike"] == np.sum(bad & (cluster == row["cluster"]) & (reason == "spike"))
+    region = out.meta["region"]
+    inside = np.isin(cluster, region["clusters"])
+    assert region["reasons"]["spike"] == [
+        np.sum(bad & inside & (reason == "spike")), np.sum(bad & (reason == "spike"))
+    ]  # fmt: skip
+    assert sum(found[1] for found in region["reasons"].values()) == bad.sum()
+    assert "reasons" not in ac.inspect(table, label="label", value=0).meta["region"]
+    with pytest.raises(InputError, match="there is no column 'raeson'"):
+        ac.inspect(table, label="label", value=0, reason="raeson")

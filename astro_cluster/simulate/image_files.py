@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import importlib.util
 import io
 import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from astro_cluster.exceptions import InputError
 from astro_cluster.simulate.galaxy_images import FIELD_OF_VIEW, NATIVE_PIXEL
 from astro_cluster.simulate.profiles import resampling_matrix
+
+if TYPE_CHECKING:
+    from astropy.cosmology import FLRW
 
 __all__ = ["write_strips", "write_tars"]
 
@@ -96,11 +100,16 @@ def _fits_bytes(table: QTable, row: int) -> bytes:
     return file.getvalue()
 
 
-def _cards(table: QTable, row: int, redshift: float, kpc: float, size: int) -> list[tuple[str, Any, str]]:
-    """Return the cards of a header like those of RealSimCFIS."""
+@functools.cache  # it integrates its neutrinos when it is made
+def _cosmology() -> FLRW:
     from astropy.cosmology import FlatLambdaCDM
 
-    distance = FlatLambdaCDM(H0=70, Om0=0.3).luminosity_distance(redshift).to_value(u.Mpc)
+    return FlatLambdaCDM(H0=70, Om0=0.3)
+
+
+def _cards(table: QTable, row: int, redshift: float, kpc: float, size: int) -> list[tuple[str, Any, str]]:
+    """Return the cards of a header like those of RealSimCFIS."""
+    distance = _cosmology().luminosity_distance(redshift).to_value(u.Mpc)
     source = int(table["source_id"][row])
     return [
         ("OBJECT", f"SIM {source}", "Name of the simulated source"),
