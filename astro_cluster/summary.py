@@ -458,18 +458,28 @@ def is_bad(table: QTable, label: str, value: Any) -> tuple[np.ndarray, np.ndarra
     >>> bad, labelled = is_bad(QTable({"class": ["good", "artefact", ""]}), "class", "artefact")
     >>> bad.tolist(), labelled.tolist()
     ([False, True, False], [True, True, False])
+
+    Truth values that a CSV file left as words are understood:
+
+    >>> is_bad(QTable({"spurious": ["True", "False"]}), "spurious", True)[0].tolist()
+    [True, False]
     """
     column = table[label]
     if getattr(column, "shape", (0,))[1:]:
         raise InputError(f"column {label!r} has several values a row; labels are one a row")
     data = np.ma.getdata(np.asarray(getattr(column, "unmasked", column)))
     text, nothing = cell_texts(column, len(table))
+    asked = truths_of(np.array([str(value)]))
     if data.dtype.kind in "USO":
-        return text == str(value), ~nothing
+        words = None if asked is None else truths_of(text[~nothing])
+        if words is None:
+            return text == str(value), ~nothing
+        bad = np.zeros(len(table), dtype=bool)
+        bad[~nothing] = words == asked[0]
+        return bad, ~nothing
     if isinstance(value, str):
-        words = {"true": True, "false": False}
         try:
-            value = words.get(value.lower()) if value.lower() in words else float(value)
+            value = float(value) if asked is None else bool(asked[0])
         except ValueError as error:
             raise InputError(
                 f"column {label!r} holds numbers, and {value!r} is none; give a number"
