@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cell_texts"]
+__all__ = ["cell_texts", "truths_of"]
+
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def cell_texts(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,3 +40,28 @@ def cell_texts(column: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     nothing = [item is None or (isinstance(item, float) and item != item) for item in items]
     text = np.array([str(item).strip() for item in items], dtype=object)
     return text, mask | np.array(nothing, dtype=bool) | (text == "")
+
+
+def truths_of(texts: np.ndarray) -> np.ndarray | None:
+    """Return the truth values that are written as words, as CSV files have them.
+
+    Parameters
+    ----------
+    texts : (n,) array of object or str
+        What stands in the cells.
+
+    Returns
+    -------
+    (n,) array of bool, or None
+        None if there is no text, or any is another word than true, false, yes or no; capitals do not
+        matter.
+
+    Examples
+    --------
+    >>> truths_of(np.array(["True", "false", "TRUE"])).tolist()
+    [True, False, True]
+    >>> truths_of(np.array(["True", "perhaps"])) is None
+    True
+    """
+    found = [_TRUTHS.get(str(text).strip().lower()) for text in texts]
+    return np.array(found, dtype=bool) if found and None not in found else None

@@ -16,7 +16,8 @@ from astro_cluster.exceptions import InputError
 from astro_cluster.fitstable import ChunkedFits
 from astro_cluster.formats import FORMATS, format_of, paths_of
 from astro_cluster.parquet import ChunkedParquet
-from astro_cluster.tables import PathLike, with_plain_meta, with_texts
+from astro_cluster.storage import with_texts
+from astro_cluster.tables import PathLike, with_plain_meta
 
 __all__ = ["ChunkedFile", "Messages", "chunks_of", "files_of", "guarded", "head_of", "open_chunked"]
 

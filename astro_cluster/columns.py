@@ -386,6 +386,9 @@ REGISTRY: dict[str, ColumnSpec] = {
     "concentration": ColumnSpec(
         "concentration", "src.morph.param", "5 log10(r80 / r20) around the middle of the image", form=".4f"
     ),
+    "flat_fraction": ColumnSpec(
+        "flat_fraction", _RATIO, "Share of the pixels that are equal to all eight around them", form=".4f"
+    ),
     "image_partial": ColumnSpec(
         "image_partial", "meta.code.qual", "Whether a part of the stamp lies outside of {image}"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from astro_cluster.features import Missing
 from astro_cluster.mixture import GaussianMixture
 from astro_cluster.provenance import register_codec
 
-__all__ = ["default_missing", "known_estimators", "make_estimator", "number_parameter"]
+__all__ = ["default_missing", "known_estimators", "make_estimator", "number_parameter", "with_parameters"]
 
 
 _NOT_ON_RECORD = {"memory"}
@@ -133,6 +134,34 @@ def _by_name(name: str, parameters: dict[str, Any]) -> BaseEstimator:
         hint = did_you_mean(name.lower(), known, n=1)
         raise InputError(f"there is no method {name!r}{hint} The methods are: {', '.join(sorted(known))}")
     cls = known[name.lower()]
+    return with_parameters(cls, parameters)
+
+
+def with_parameters(cls: type[Any], parameters: Mapping[str, Any]) -> Any:
+    """Return an estimator of a class, or say which parameter it does not have.
+
+    Parameters
+    ----------
+    cls : type
+        A class of scikit-learn's kind.
+    parameters : mapping
+        Names to values.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    InputError
+        If it has no parameter of such a name.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> with_parameters(KMeans, {"n_clusters": 3})
+    KMeans(n_clusters=3)
+    """
     allowed = list(cls().get_params())
     for parameter in parameters:
         if parameter not in allowed:

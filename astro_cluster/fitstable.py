@@ -197,9 +197,8 @@ def _read_beside(file: ChunkedFits, number: int, stacks: list[str]) -> QTable:
         empty = head[name]
         unit = empty.info.unit
         is_quantity = isinstance(empty, u.Quantity)
-        column = (
-            u.Quantity(values, unit, copy=False) if is_quantity else Column(values, unit=unit, copy=False)
-        )
+        kind = type(empty) if is_quantity else Column  # a Magnitude is a Quantity too
+        column = kind(values, unit=unit, copy=False)
         columns[name] = with_info(column, empty)
     return QTable({name: columns[name] for name in head.colnames}, meta=head.meta, copy=False)
 

@@ -4,6 +4,12 @@ A table with a column ``image_row`` and an entry ``astro_cluster_images`` of the
 images in a stack elsewhere.  In memory the entry names the file by its whole path; in a file
 by the path from the table's own folder, if it is there or below, so that both can be moved
 together.
+
+A table may come from anywhere, and so may the path in it: it may lead to any file that its reader
+may read, above the table's folder too.  Nothing but a regular file is opened, never a pipe, a
+device or an address of the network; only while images are wanted, only to be read; and as FITS or
+``.npy`` without pickles, so that nothing in it is run.  What is not a stack of the shape, type and
+hash that the table tells is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +24,15 @@ from astropy.table import QTable, Table
 
 from astro_cluster.exceptions import AstroClusterWarning
 
-__all__ = ["LINK_KEY", "ROW_COLUMN", "check_one_link", "link_of", "portable", "resolved"]
+__all__ = [
+    "LINK_KEY",
+    "ROW_COLUMN",
+    "check_one_link",
+    "is_regular_file",
+    "link_of",
+    "portable",
+    "resolved",
+]
 
 LINK_KEY = "astro_cluster_images"
 """Entry of the meta that says where the images are."""
@@ -47,7 +61,32 @@ def link_of(table: Table) -> dict[str, Any] | None:
     """
     found = table.meta.get(LINK_KEY)
     usable = isinstance(found, dict) and isinstance(found.get("file"), str) and found["file"]
-    return found if usable else None
+    return found if usable and isinstance(found.get("shape", []), list) else None
+
+
+def is_regular_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a file that may be opened because a table names it.
+
+    Parameters
+    ----------
+    path : str or path
+        What stood in a table: anything.
+
+    Returns
+    -------
+    bool
+        False for folders, devices and pipes, for places that one may not look at, and for what can be
+        no path.
+
+    Examples
+    --------
+    >>> is_regular_file("x" * 5000), is_regular_file("/dev/null")
+    (False, False)
+    """
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, a folder of somebody else, a NUL
+        return False
 
 
 def resolved(table: QTable, folder: str | os.PathLike[str]) -> QTable:
@@ -76,7 +115,7 @@ def resolved(table: QTable, folder: str | os.PathLike[str]) -> QTable:
     if link is not None:
         folder = Path(folder).resolve()
         place = folder / link["file"]
-        if not place.exists() and (folder / place.name).exists():
+        if not is_regular_file(place) and is_regular_file(folder / place.name):
             place = folder / place.name
         table.meta[LINK_KEY] = {**link, "file": str(place)}
     return table

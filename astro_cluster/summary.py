@@ -10,7 +10,7 @@ from astropy.table import QTable
 from scipy.stats import false_discovery_control, hypergeom
 
 from astro_cluster import provenance
-from astro_cluster.cells import cell_texts
+from astro_cluster.cells import cell_texts, truths_of
 from astro_cluster.columns import add_column, require, ucd_of
 from astro_cluster.exceptions import InputError
 from astro_cluster.otypes.names import warn_unknown

@@ -176,3 +176,9 @@ def test_an_old_model_file_is_back_if_there_is_no_new_one(run, stamps, monkeypat
     assert code == 2
     assert Path("m.safetensors").read_bytes() == b"old"
     assert [p.name for p in Path().iterdir() if "old" in p.name] == []
+
+
+def test_a_checkpoint_is_not_the_table(run, stamps):
+    code, _, err = run("embed", stamps, "-o", "a.vot", "--model", "autoencoder", "--checkpoint", "a.vot")
+    assert code == 2
+    assert "--checkpoint and --output are the same file a.vot" in err

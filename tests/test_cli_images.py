@@ -76,7 +76,8 @@ def test_panels_are_measured_each(pictures: Path) -> None:
     zero = np.asarray(table["zero_fraction"])
     assert zero[4] > 0.4
     assert (np.delete(zero, 4) < 0.01).all()
-    assert ac.records(table)[-1]["function"] == "image_quality"
+    record = ac.records(table)[-1]  # the original pixels were measured, not the scaled ones
+    assert (record["function"], record["parameters"]["panels"]) == ("read_cutouts", "auto")
 
 
 def test_tables_for_topcat_link_to_the_images(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, QTable
 
 import astro_cluster as ac
+from astro_cluster.exceptions import AstroClusterWarning
 from astro_cluster.provenance import Step, content_hash, content_hash_of_chunks, hashing, step
 from astro_cluster.tables import derive
 
@@ -49,6 +50,35 @@ def test_the_hash_does_not_depend_on_blocks(monkeypatch):
 def test_the_hash_of_plain_columns_is_what_it_was():
     table = QTable({"x": [1.0, np.nan, -0.0] * u.m, "n": [1, 2, 3], "name": ["a", "", "c"]})
     assert content_hash(table) == ("sha256:a8005141925bfccf918a8029dd08004457c045a0a96e6b620c122f492b2ff129")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "then"),
+    [
+        ("f4", "sha256:360c3b7e7753ab0ac7f4394abe5e1a63dd56d9dc74e53525e81337907eec1d50"),
+        ("u1", "sha256:4071cecd45412073342977d0edb4b633eaff276c67d1269454c45903da398cf7"),
+    ],
+)
+def test_images_on_an_older_record_are_known_again(tmp_path, dtype, then):
+    """They were hashed in eight bytes a number; warnings are errors here."""
+    table = QTable({"image": np.arange(18).reshape(2, 3, 3).astype(dtype), "x": [1.0, 2.0]})
+    assert content_hash(table, ["image"]) != then
+    assert hashing.holds(table, ["image"], then)
+    assert not hashing.holds(table[::-1], ["image"], then)
+
+    @step
+    def mean_pixel(table: QTable) -> Step:
+        out = derive(table)
+        out["mean"] = np.mean(table["image"], axis=(1, 2))
+        return Step(out, table, inputs=["image"])
+
+    out = mean_pixel(table)
+    out.meta["astro_cluster"][-1]["input_hash"] = then
+    path = ac.write(out, tmp_path / "old.fits")
+    assert ac.rerun(path)["mean"].tolist() == [4.0, 13.0]
+    out["image"] = np.flip(np.asarray(out["image"]))
+    with pytest.warns(AstroClusterWarning, match="'mean_pixel' have changed"):
+        ac.rerun(out)
 
 
 @pytest.mark.parametrize("at_once", [1, 2**27])

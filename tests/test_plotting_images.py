@@ -29,7 +29,14 @@ from astro_cluster.plotting import (
     plot_region,
     plot_thumbnails,
 )
-from astro_cluster.plotting.display import first_row, limits_of, picture, residual_picture, softening_of
+from astro_cluster.plotting.display import (
+    _HATCH,
+    first_row,
+    limits_of,
+    picture,
+    residual_picture,
+    softening_of,
+)
 from astro_cluster.plotting.grouping import groups_by
 from astro_cluster.plotting.placing import Plane
 from astro_cluster.plotting.planes import plane_columns, plane_values, same_scale
@@ -314,6 +321,40 @@ def test_no_thumbnail_lies_on_another_and_none_that_had_room_is_left_out(places,
     assert sorted(every.tolist()) == list(range(len(places)))
 
 
+def test_a_cluster_of_one_is_seen_among_many():
+    table = imaged(300)
+    table["cluster"] = 0
+    for lonely in range(0, 300, 30):
+        table["cluster"][:] = 0
+        table["cluster"][lonely] = 1
+        ax = plot_thumbnails(table)
+        place = table["tsne_1"][lonely], table["tsne_2"][lonely]
+        assert pixel_at(ax, *place)[:3].tolist() == [int(table["image"][lonely, 0, 0])] * 3
+        assert int(ax.get_title("left").split()[0]) > 20
+
+
+def test_a_group_without_an_image_has_its_dots_above_those_of_others():
+    table = imaged(60)
+    table["cluster"] = 0
+    table["cluster"][[3, 7]] = [1, 2]
+    for name in ("tsne_1", "tsne_2"):
+        table[name][7] = table[name][3]
+    ax = plot_thumbnails(table)
+    under, above = ax.collections
+    assert above.get_offsets().tolist() == [[table["tsne_1"][7], table["tsne_2"][7]]]
+    assert to_hex(above.get_facecolors()[0]).upper() == PALETTE[2]
+    assert above.get_zorder() > ax.images[0].get_zorder() > under.get_zorder()
+
+
+def test_the_rarest_group_comes_first_however_many_there_are():
+    places = np.zeros((6, 2))
+    plane = Plane((-1, 1, -1, 1), (100, 100), (10, 10))
+    groups = np.array([2, 2, 2, 5, 5, 0])
+    assert plane.chosen(places, overlap=False, most=9, groups=groups).tolist() == [5]
+    assert plane.chosen(places, overlap=True, most=9, groups=groups).tolist() == [5, 3, 0, 1, 2, 4]
+    assert plane.chosen(places, overlap=True, most=2, groups=groups).tolist() == [5, 3]
+
+
 def test_the_others_are_dots_in_the_colours_of_their_clusters():
     table = imaged(400)
     ax = plot_thumbnails(table, max_images=5)
@@ -478,6 +519,21 @@ def test_a_sheet_wraps_and_its_labels_stand_below_their_images():
     )
 
 
+def test_labels_that_begin_alike_are_told_apart_and_keep_apart():
+    table = imaged(24)
+    table["name"] = [f"map_Mstar_TNG100-1_0_069_50kpc_2048_sci_cam{k}" for k in range(24)]
+    ax = plot_contact_sheet(table, cluster=False, order="tsne_1", columns=12, per_cluster=24, labels="name")
+    order = np.argsort(table["tsne_1"])
+    texts = [text.get_text() for text in ax.texts[1:]]
+    assert texts == [str(row) for row in order]
+    table["name"] = [f"{'W' * (k + 1)}_the_same_beginning_and_end_of_all" for k in range(24)]
+    ax = plot_contact_sheet(table, cluster=False, columns=12, per_cluster=24, labels="name")
+    draw(ax)
+    boxes = [text.get_window_extent() for text in ax.texts[1:]]
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+    assert all(text.get_text().endswith("_all") or "…" in text.get_text() for text in ax.texts[1:])
+
+
 def test_a_sheet_by_any_column_and_of_strips():
     table = imaged(9, (10, 57, 3))
     table["reason"] = ["edge data", "close to another source", ""] * 3
@@ -594,6 +650,9 @@ def test_missing_pixels_are_hatched_in_all_lines():
     images[0, 3:6, 3:6] = np.nan
     ax = plot_reconstructions(QTable({"image": images}), SimpleNamespace(reconstruct=np.nan_to_num))
     draw(ax)
+    page = np.asarray(ax.images[0].get_array())[..., :3]
+    blue = (page == _HATCH[1]).all(axis=-1)
+    assert [bool(line.any()) for line in np.array_split(blue, 3)] == [True, False, True]
 
 
 # ---------------------------------------------------------------- the region

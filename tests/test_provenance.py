@@ -344,7 +344,9 @@ def test_hash_does_not_see_width_order_or_how_a_float_is_missing(floats, ints, m
 @settings(deadline=None, max_examples=60)
 @given(
     hnp.arrays(st.sampled_from(["f8", "i8", "?"]), 4)
-    | hnp.arrays("U3", 4, elements=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3)),
+    | hnp.arrays(
+        "U3", 4, elements=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3)
+    ),
     st.integers(0, 3),
 )
 def test_hash_sees_a_changed_value(values, row):
@@ -454,6 +456,19 @@ def test_replaced_columns_are_named(sky):
     again = ac.cluster(cat, "kmeans", n_clusters=3, features=FEATURES, random_state=0, overwrite=True)
     assert records(again)[-1]["columns_replaced"] == ["cluster"]
     assert records(again)[-1]["columns_added"] == []
+
+
+@pytest.mark.usefixtures("own_steps")
+@pytest.mark.parametrize(("unit", "replaced"), [(u.km, ["x"]), (u.m, []), (u.Unit("1000 mm"), [])])
+def test_a_column_of_the_same_numbers_in_another_unit_is_replaced(unit, replaced):
+    @step
+    def told_in(table: QTable, unit: u.UnitBase) -> Step:
+        out = table.copy()
+        out["x"] = table["x"].value * unit
+        return Step(out, table, inputs=["x"])
+
+    out = told_in(QTable({"x": [1.0, 2.0] * u.m}), unit)
+    assert records(out)[-1]["columns_replaced"] == replaced
 
 
 @pytest.mark.usefixtures("own_steps")
@@ -639,6 +654,16 @@ def test_a_start_in_memory_cannot_be_read_again(sky):
     cat = ac.crossmatch(cat, sky / "ref.fits", radius=2 * u.arcsec, find="best")
     with pytest.raises(InputError, match="was not read from a file"):
         rerun(cat)
+
+
+@pytest.mark.parametrize("name", ["save", "checkpoint", "memmap"])
+def test_a_record_does_not_choose_what_is_written(tmp_path, name):
+    cat = ac.simulate.chandra(80, random_state=3)
+    out = ac.cluster(cat, "kmeans", n_clusters=2, features=FEATURES, random_state=0)
+    out.meta[META_KEY][-1]["parameters"][name] = str(tmp_path / "new.safetensors")
+    with pytest.raises(InputError, match=f"names a file to write .{name}."):
+        ac.rerun(ac.write(out, tmp_path / "t.vot"))
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_parameters_that_cannot_be_kept(sky):

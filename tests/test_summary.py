@@ -359,6 +359,11 @@ def test_the_edge_of_the_region(pair):
         (np.array([b"bad", b"good", b"bad", b"fine"]), "bad"),
         (np.array(["bad", "good", "bad", "fine"], dtype=object), "bad"),
         (["1", "0", "1", "0"], 1),
+        (["True", "False", "True", "False"], True),
+        (["true", "FALSE", " True", "false"], "true"),
+        (np.array(["yes", "no", "Yes", "no"], dtype=object), True),
+        (["False", "True", "False", "True"], "false"),
+        ([1, 0, 1, 0], "yes"),
     ],
 )
 def test_labels_of_every_kind(column, value):
@@ -381,6 +386,14 @@ def test_rows_without_a_label_are_left_out(column):
     assert out["cluster"].tolist() == [0]
     assert (out["bad"][0], out["size"][0]) == (1, 2)
     assert out.meta["rows_left_out"] == 2
+
+
+def test_a_word_among_others_is_no_truth_value():
+    table = QTable({"cluster": [0, 0, 0], "l": ["true", "True", "perhaps"]})
+    assert ac.inspect(table, label="l", value="true")["bad"].tolist() == [1]
+    empty = QTable({"cluster": [0, 0, 0], "l": ["True", "", "False"]})
+    out = ac.inspect(empty, label="l")
+    assert (out["bad"].tolist(), out["size"].tolist(), out.meta["rows_left_out"]) == ([1], [2], 1)
 
 
 def test_noise_and_rows_without_a_cluster():

@@ -119,7 +119,7 @@ def _report(error: Exception, debug: bool) -> None:
         _leave(str(error), 130, debug)
     # Mistakes in the line itself.  Typer has them from click or, lately, from a copy of its own.
     if hasattr(error, "format_message"):
-        _leave(error.format_message(), 2, debug)
+        _leave(error.format_message().replace(": Value error, ", ": "), 2, debug)  # words of pydantic's
     if isinstance(error, InputError):
         _leave(str(error), 2, debug)
     if isinstance(error, ServiceError):

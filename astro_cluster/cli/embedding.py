@@ -87,9 +87,18 @@ def embed(
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
+    if checkpoint is not None and checkpoint.resolve() == output.resolve():
+        fail(f"--checkpoint and --output are the same file {output}; give two names")
     parameters = parameters_of(ac.embed, param, None, None)
+    fitted = _to_replace(model, save, refit)
     parameters |= _named(
-        model, parameters, perplexity=perplexity, epochs=epochs, device=device, number=n, threads=threads
+        model if fitted is None else fitted,
+        parameters,
+        perplexity=perplexity,
+        epochs=epochs,
+        device=device,
+        number=n,
+        threads=threads,
     )
     wanted = None
     if recipe is not None or features is not None:
@@ -103,7 +112,7 @@ def embed(
     ):
         out = ac.embed(
             table,
-            model,
+            model if fitted is None else fitted,
             column=column,
             features=wanted,
             missing=missing.value if missing else None,
@@ -127,7 +136,7 @@ def embed(
 _WORDS = {"number": ("n_components", "n_latent"), "threads": ("n_jobs", "n_threads")}
 
 
-def _named(model: str, parameters: dict[str, Any], **given: Any) -> dict[str, Any]:
+def _named(model: Any, parameters: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Return options by the names that the model has for them."""
     given = {option: value for option, value in given.items() if value is not None}
     if not given:
@@ -146,6 +155,17 @@ def _named(model: str, parameters: dict[str, Any], **given: Any) -> dict[str, An
             fail(f"{flag} {value} and --param {name} say the same; give one of them")
         found[name] = value
     return found
+
+
+def _to_replace(model: str, save: Path | None, refit: bool) -> Any:
+    """Return the model of a file that the new one takes the place of, read while it is there."""
+    if save is None or Path(model).resolve() != save.resolve():
+        return None
+    if not refit:
+        fail(f"--save {save} is the model itself; leave it out, or give --refit to train it anew")
+    from astro_cluster.embedding.named import make_model
+
+    return make_model(model).estimator
 
 
 @contextmanager
@@ -184,8 +204,7 @@ def _print_embedding(table: QTable) -> None:
     if facts["stem"] == "tsne":
         typer.echo(
             "note: this is a map to look at; find clusters in the features or latent coordinates that it was "
-            "made "
-            "from (--features), not on the map",
+            "made from (--features), not on the map",
             err=True,
         )
 

@@ -105,6 +105,9 @@ def cutouts(
     panels: Annotated[
         str | None, typer.Option(help="Stamps side by side in each image, for the quality: a number or auto.")
     ] = None,
+    inverted: Annotated[
+        bool, typer.Option("--inverted", help="Sources are darker than the sky, for the quality.")
+    ] = False,
     detect: Annotated[bool, typer.Option("--detect", help="Count the sources in each image.")] = False,
     memmap: Annotated[
         Path | None, typer.Option(help="Keep the images in this .npy file, if they exceed the memory.")
@@ -129,11 +132,20 @@ def cutouts(
             _size_around(size),
             position=names_of(position),
             hdu=_hdu(hdu),
-            quality=quality and many == 1,
+            quality=quality and many == 1 and not inverted,
             saturation=saturation,
             n_jobs=threads,
             overwrite=overwrite_columns,
         )
+        if quality and (many != 1 or inverted):  # stamps are measured as they are cut
+            table = ac.image_quality(
+                table,
+                saturation=saturation,
+                panels=many,
+                inverted=inverted,
+                n_jobs=threads,
+                overwrite=overwrite_columns,
+            )
         if detect:
             table = ac.image_sources(table, n_jobs=threads, overwrite=overwrite_columns)
     else:
@@ -152,17 +164,13 @@ def cutouts(
             plane=plane,
             labels=labels,
             labels_on=names_of(labels_on),
-            quality=quality and many == 1,
-            saturation=saturation if quality and many == 1 else None,
+            quality=quality,
+            **({"saturation": saturation, "panels": many, "inverted": inverted} if quality else {}),
             detect=detect,
             memmap=memmap,
             overwrite=overwrite,
             n_jobs=threads,
             **({} if headers is None else {"headers": _keys(headers)}),
-        )
-    if quality and many != 1:
-        table = ac.image_quality(
-            table, saturation=saturation, panels=many, n_jobs=threads, overwrite=overwrite_columns
         )
     write(table, output, overwrite)
     _print_images(table)

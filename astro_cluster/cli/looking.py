@@ -60,10 +60,11 @@ def inspect(
     for line in out.pformat(max_lines=-1, max_width=-1):
         typer.echo(line)
     region = out.meta["region"]
+    number, size = len(region["clusters"]), region["size"]
     typer.echo(
-        f"region: {len(region['clusters'])} clusters with at least {threshold:.0%} bad, "
-        f"{region['size']:,} rows, recall {region['recall']:.1%}, precision {region['precision']:.1%}, "
-        f"lift {region['lift']:.2f}"
+        f"region: {number} {'cluster' if number == 1 else 'clusters'} with at least {threshold:.0%} bad, "
+        f"{size:,} {'row' if size == 1 else 'rows'}, recall {region['recall']:.1%}, "
+        f"precision {region['precision']:.1%}, lift {region['lift']:.2f}"
     )
     for text, (inside, total) in region.get("reasons", {}).items():
         typer.echo(f"  {text}: {inside:,} of {total:,} in the region")

@@ -1,4 +1,6 @@
-"""What the pixels of many images of one size tell about their shape, all images at once.
+"""What the pixels of many images of one size tell about their shape, all images at once, by NumPy.
+
+This is the reference of `measurekernels`, and what is used where Numba does not work.
 
 The measures are invariant to a factor and an offset of the brightness and to flips.  They are
 taken of images brought to 0 … 1 and, where the smaller side is 256 pixels or more, averaged over
@@ -12,16 +14,25 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["SMALLEST", "shape_measures"]
+__all__ = ["ANGLES", "CELLS", "HARMONICS", "LARGE", "SMALLEST", "SPIKES", "bins_of", "shape_measures"]
 
 SMALLEST = 8
 """Pixels a side below which an image has no measurable shape."""
 
-_LARGE = 128  # pixels of the smaller side that are kept at least
-_ANGLES = 32  # bins of azimuth, centred on multiples of 11.25 degrees so that flips swap whole bins
-_SPIKES = (4, 6, 8)
-_HARMONICS = 8
-_CELLS = 4  # a side
+LARGE = 128
+"""Pixels of the smaller side that are kept at least."""
+
+ANGLES = 32
+"""Bins of azimuth, centred on multiples of 11.25 degrees so that flips swap whole bins."""
+
+SPIKES = (4, 6, 8)
+"""How many spikes a star may have."""
+
+HARMONICS = 8
+"""The highest order of the azimuth that is looked at."""
+
+CELLS = 4
+"""Cells a side, of which those along the border are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +49,50 @@ class _Geometry:
     first: int  # ring from which spikes are looked for
 
 
-@lru_cache(maxsize=256)
-def _geometry(h: int, w: int) -> _Geometry:
+def bins_of(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which ring and bin of azimuth each pixel of an image belongs to.
+
+    Parameters
+    ----------
+    h, w : int
+        Size of the image.
+
+    Returns
+    -------
+    bins : (h, w) array of int
+        ``ANGLES`` times the ring, a pixel wide, plus the bin of azimuth, around the middle.
+    radius : (h, w) array of float
+        Distance from the middle in pixels.
+
+    Examples
+    --------
+    >>> bins_of(1, 3)[0] // ANGLES
+    array([[1, 0, 1]])
+    """
     y, x = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
-    r = np.hypot(x, y).ravel()
+    radius = np.hypot(x, y)
+    azimuth = np.round(np.arctan2(y, x) / (2 * np.pi) * ANGLES).astype(np.int64) % ANGLES
+    return radius.astype(np.int64) * ANGLES + azimuth, radius
+
+
+@lru_cache(maxsize=16)
+def _geometry(h: int, w: int) -> _Geometry:
+    all_bins, radius = bins_of(h, w)
+    r = radius.ravel()
     limit = min(h, w) / 2
     inside = np.flatnonzero(r < limit)
-    ring = r[inside].astype(np.int64)
-    turn = np.arctan2(y.ravel()[inside], x.ravel()[inside]) / (2 * np.pi)
-    azimuth = np.round(turn * _ANGLES).astype(np.int64) % _ANGLES
-    bins = ring * _ANGLES + azimuth
+    bins = all_bins.ravel()[inside]
     by_bin = np.argsort(bins, kind="stable")
+    ring = bins[by_bin] // ANGLES
     places, starts, counts = np.unique(bins[by_bin], return_index=True, return_counts=True)
-    n_rings = int(ring.max()) + 1
-    fraction = r[inside][by_bin] - ring[by_bin]
+    n_rings = int(ring[-1]) + 1
     return _Geometry(
         order=inside[by_bin],
         starts=starts,
         places=places,
-        counts=counts.astype(np.float32),
-        ring_of=ring[by_bin],
-        between=fraction.astype(np.float32),
+        counts=counts.astype(np.float64),
+        ring_of=ring,
+        between=r[inside][by_bin] - ring,
         edges=np.minimum(np.arange(n_rings + 1), limit),
         first=min(max(2, n_rings // 4), n_rings - 1),
     )
@@ -92,7 +126,6 @@ def shape_measures(images: np.ndarray, *, quantum: float = 0.0) -> dict[str, np.
     if min(h, w) < SMALLEST or m == 0:
         return {name: np.full(m, np.nan) for name in names}
     light, seen, span = _unit_range(images)
-    light, seen = _reduced(light, seen)
     nothing = ~np.isfinite(span)
     flat = span == 0
     floor = np.divide(0.25 * quantum, span, out=np.zeros(m), where=span > 0)
@@ -107,43 +140,37 @@ def shape_measures(images: np.ndarray, *, quantum: float = 0.0) -> dict[str, np.
 
 
 def _unit_range(images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Return images brought to 0 … 1, where they are known (None: everywhere), and their ranges."""
-    m = len(images)
-    pixels = images.reshape(m, -1)
-    low, high = pixels.min(axis=1), pixels.max(axis=1)
-    seen = None
-    if not (np.isfinite(low) & np.isfinite(high)).all():
-        known = np.isfinite(pixels)
-        low = np.min(pixels, axis=1, where=known, initial=np.inf)
-        high = np.max(pixels, axis=1, where=known, initial=-np.inf)
-        seen = known.reshape(images.shape)
-    # In halves: the range of the largest floats is beyond them.
-    half = np.asarray(high / 2 - low / 2, dtype=np.float64)
+    """Return images brought to 0 … 1, large ones averaged, where they are known, and their ranges.
+
+    That they are known everywhere is said by None.
+    """
+    known = np.isfinite(images)
+    low = np.min(images, axis=(1, 2), where=known, initial=np.inf).astype(np.float64)
+    high = np.max(images, axis=(1, 2), where=known, initial=-np.inf).astype(np.float64)
+    half = high / 2 - low / 2  # in halves: the range of the largest floats is beyond them
+    means, seen = _reduced(np.multiply(images, 0.5, dtype=np.float64), None if known.all() else known)
     low = np.where(np.isfinite(low), low, 0)
-    divisor = np.where((half > 0) & np.isfinite(half), half, 1.0).astype(pixels.dtype)
-    divisor[divisor == 0] = 1
-    light = pixels / 2 - (low / 2).astype(pixels.dtype)[:, None]
-    light /= divisor[:, None]
-    light = light.astype(np.float32, copy=False).reshape(images.shape)
+    divisor = np.where((half > 0) & np.isfinite(half), half, 1.0)
+    light = ((means - low[:, None, None] / 2) / divisor[:, None, None]).astype(np.float32)
     if seen is not None:
-        light[~seen] = 0
-    return light, None if seen is None else seen.astype(np.float32), np.where(half >= 0, 2 * half, np.nan)
+        light[seen == 0] = 0
+    return light, seen, np.where(half >= 0, 2 * half, np.nan)
 
 
-def _reduced(light: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _reduced(pixels: np.ndarray, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Average large images over squares of pixels, the known ones."""
-    m, h, w = light.shape
-    k = min(h, w) // _LARGE
-    if k < 2:
-        return light, seen
+    m, h, w = pixels.shape
+    k = max(1, min(h, w) // LARGE)
     top, left = h % k // 2, w % k // 2
     shape = (m, h // k, k, w // k, k)
     part = (slice(None), slice(top, top + h // k * k), slice(left, left + w // k * k))
-    sums = light[part].reshape(shape).sum(axis=(2, 4))
-    if seen is None:
-        return sums / np.float32(k * k), None
-    counts = seen[part].reshape(shape).sum(axis=(2, 4))
-    return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0), np.minimum(counts, 1)
+    if known is None:
+        return pixels[part].reshape(shape).sum(axis=(2, 4)) / (k * k), None
+    pixels[~known] = 0
+    sums = pixels[part].reshape(shape).sum(axis=(2, 4))
+    counts = known[part].reshape(shape).sum(axis=(2, 4))
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return means, np.minimum(counts, 1).astype(np.float32)
 
 
 # ---------------------------------------------------------------- borders
@@ -151,23 +178,24 @@ def _reduced(light: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np
 
 def _edge_asymmetry(light: np.ndarray, seen: np.ndarray | None, floor: np.ndarray) -> np.ndarray:
     """Compare the roughness of cells along the border with that of the cells opposite."""
-    h, w = light.shape[1] // _CELLS, light.shape[2] // _CELLS
+    h, w = light.shape[1] // CELLS, light.shape[2] // CELLS
     rows, columns = _cell_slices(light.shape[1], h), _cell_slices(light.shape[2], w)
     border = [
-        (i, j) for i in range(_CELLS) for j in range(_CELLS) if {i, j} & {0, _CELLS - 1}
+        (i, j) for i in range(CELLS) for j in range(CELLS) if {i, j} & {0, CELLS - 1}
     ]  # in an order in which the cell opposite the first is the last
     steps = []
     for i, j in border:
         cell = light[:, rows[i], columns[j]]
         known = None if seen is None else seen[:, rows[i], columns[j]]
         steps.append(_steps(cell, known))
-    means = np.stack([step.mean(axis=1) for step in steps], axis=1)
+    means = np.stack([step.mean(axis=1, dtype=np.float64) for step in steps], axis=1)
     typical = np.nanmedian(np.where(means > 0, means, np.inf), axis=1)
     typical[~np.isfinite(typical)] = 0
     # A star in one cell is no edge: no step counts more than a few of the usual ones.
     cap = (4 * typical).astype(np.float32)
-    rough = np.stack([np.minimum(step, cap[:, None]).mean(axis=1) for step in steps], axis=1)
-    rough = rough.astype(np.float64)
+    rough = np.stack(
+        [np.minimum(step, cap[:, None]).mean(axis=1, dtype=np.float64) for step in steps], axis=1
+    )
     opposite = rough[:, ::-1]
     total = rough + opposite + (0.05 * typical + floor)[:, None]
     share = np.divide(np.abs(rough - opposite), total, out=np.zeros_like(rough), where=total > 0)
@@ -233,10 +261,10 @@ def _azimuth_and_radius(
 ) -> dict[str, np.ndarray]:
     m, h, w = light.shape
     grid = _geometry(h, w)
-    pixels = light.reshape(m, -1)[:, grid.order]
-    known = None if seen is None else seen.reshape(m, -1)[:, grid.order]
+    pixels = light.reshape(m, -1)[:, grid.order].astype(np.float64)
+    known = None if seen is None else seen.reshape(m, -1)[:, grid.order].astype(np.float64)
     counts = grid.counts if known is None else np.add.reduceat(known, grid.starts, axis=1)
-    rings = grid.places // _ANGLES
+    rings = grid.places // ANGLES
     ring_starts = np.flatnonzero(np.diff(rings, prepend=-1))
     sums = np.add.reduceat(np.add.reduceat(pixels, grid.starts, axis=1), ring_starts, axis=1)
     ring_counts = np.add.reduceat(counts, ring_starts, axis=-1)
@@ -244,7 +272,7 @@ def _azimuth_and_radius(
     profile = np.divide(sums, ring_counts, out=np.zeros_like(sums), where=ring_counts > 0)
     sky = _border_level(light, seen)
     power = _spike_power(pixels, known, counts, profile, profile - sky[:, None], grid)
-    concentration = _concentration(profile.astype(np.float64), ring_counts > 0, sky, grid.edges)
+    concentration = _concentration(profile, ring_counts > 0, sky, grid.edges)
     return {
         "spike_power": np.where(flat, 0.0, power),
         "concentration": np.where(flat, np.nan, concentration),
@@ -258,7 +286,7 @@ def _border_level(light: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     frame = np.ones((h, w), dtype=bool)
     frame[width:-width, width:-width] = False
     places = np.flatnonzero(frame)
-    border = light.reshape(m, -1)[:, places]
+    border = light.reshape(m, -1)[:, places].astype(np.float64)
     if seen is None:
         return np.median(border, axis=1)
     border[seen.reshape(m, -1)[:, places] == 0] = np.inf
@@ -266,7 +294,7 @@ def _border_level(light: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     n = np.isfinite(border).sum(axis=1)
     middle = [np.clip(np.stack([(n - 1) // 2, n // 2], axis=1), 0, None)]
     level = np.take_along_axis(border, middle[0], axis=1).mean(axis=1)
-    return np.where(n > 0, level, 0).astype(np.float32)
+    return np.where(n > 0, level, 0)
 
 
 def _spike_power(
@@ -287,20 +315,20 @@ def _spike_power(
         rest *= known
     sums = np.add.reduceat(rest, grid.starts, axis=1)
     n_rings = len(grid.edges) - 1
-    polar = np.zeros((len(pixels), n_rings * _ANGLES), dtype=np.float32)
+    polar = np.zeros((len(pixels), n_rings * ANGLES))
     polar[:, grid.places] = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    polar = polar.reshape(-1, n_rings, _ANGLES)[:, grid.first :]
+    polar = polar.reshape(-1, n_rings, ANGLES)[:, grid.first :]
     polar -= polar.mean(axis=2, keepdims=True)
     # Each ring counts the same, but for those whose only structure is that of the grid of pixels.
     size = np.sqrt(np.square(polar).mean(axis=2) + np.square(0.2 * brightness[:, grid.first :]))
     polar = np.divide(polar, size[:, :, None], out=np.zeros_like(polar), where=size[:, :, None] > 1e-6)
-    waves = np.fft.rfft(polar, axis=2)[:, :, 1 : _HARMONICS + 1]
+    waves = np.fft.rfft(polar, axis=2)[:, :, 1 : HARMONICS + 1]
     together = np.square(np.abs(waves.mean(axis=1)))
     each = np.square(np.abs(waves)).mean(axis=1).sum(axis=1)
-    of_spikes = together[:, np.array(_SPIKES) - 1].sum(axis=1)
+    of_spikes = together[:, np.array(SPIKES) - 1].sum(axis=1)
     # Rings with nothing but the profile have no power to share.
-    scale = _ANGLES**2 * 1e-3
-    return np.divide(of_spikes, np.maximum(each, scale)).astype(np.float64)
+    scale = ANGLES**2 * 1e-3
+    return np.divide(of_spikes, np.maximum(each, scale))
 
 
 def _concentration(

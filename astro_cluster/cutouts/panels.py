@@ -6,16 +6,38 @@ from typing import Any
 
 import numpy as np
 
+from astro_cluster.cutouts.measures import SMALLEST
+from astro_cluster.cutouts.stack import blocks_of_rows
 from astro_cluster.exceptions import InputError
 
-__all__ = ["SMALLEST", "boxes_of"]
+__all__ = ["Panels", "boxes_of", "is_count", "panels_of"]
 
-SMALLEST = 8
-"""Pixels a side below which a stamp shows nothing."""
+Panels = list[tuple[slice, slice]]
+"""Rows and columns of the stamps in an image."""
 
 _LOOKED_AT = 512  # images that tell where the stamps are
 _SAME = 0.3  # of the largest range of brightness at a place: below, images are the same there
 _ALIKE = 0.8  # the narrowest stamp over the widest
+
+
+def is_count(panels: Any) -> bool:
+    """Return whether it is a number of stamps.
+
+    Parameters
+    ----------
+    panels : object
+        What was given.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_count(3), is_count(True), is_count(0)
+    (True, False, False)
+    """
+    return isinstance(panels, (int, np.integer)) and not isinstance(panels, bool) and panels >= 1
 
 
 def boxes_of(images: np.ndarray, panels: int | str = "auto") -> list[tuple[int, int, int, int]]:
@@ -40,6 +62,10 @@ def boxes_of(images: np.ndarray, panels: int | str = "auto") -> list[tuple[int, 
     InputError
         If the number cannot be used, or stamps would be below 8 × 8 pixels.
 
+    See Also
+    --------
+    panels_of : parts them by zeros alone, which a single image shows too.
+
     Examples
     --------
     >>> images = np.zeros((9, 10, 32))
@@ -59,9 +85,9 @@ def boxes_of(images: np.ndarray, panels: int | str = "auto") -> list[tuple[int, 
         # Stamps are alike in width; anything else is a structure of the images.
         if len(columns) < 2 or min(widths) < max(_ALIKE * max(widths), SMALLEST):
             columns = [(left, right)]
-    elif isinstance(panels, (int, np.integer)) and not isinstance(panels, bool) and panels >= 1:
+    elif is_count(panels):
         if len(columns) != panels:
-            size = (right - left) / panels
+            size = (right - left) / int(panels)
             columns = [(left + round(k * size), left + round((k + 1) * size)) for k in range(int(panels))]
     else:
         raise InputError(f"panels={panels!r} cannot be used: give a whole number from 1, or 'auto'")
@@ -87,3 +113,61 @@ def _runs(spread: np.ndarray) -> list[tuple[int, int]]:
     varies = spread > _SAME * spread.max(initial=0)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], varies.astype(int), [0]])))
     return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]
+
+
+def panels_of(images: np.ndarray, panels: int | str) -> Panels:
+    """Return where in images of one layout the stamps are.
+
+    Parameters
+    ----------
+    images : (n, h, w) or (n, h, w, c) array
+        A stack.
+    panels : int or "auto"
+        As in `quality_of`.
+
+    Returns
+    -------
+    list of (slice, slice)
+        Rows and columns of each.
+
+    Raises
+    ------
+    InputError
+        If the number cannot be used.
+
+    Examples
+    --------
+    >>> panels_of(np.ones((1, 8, 16)), 2)
+    [(slice(0, 8, None), slice(0, 8, None)), (slice(0, 8, None), slice(8, 16, None))]
+    """
+    height, width = images.shape[1:3]
+    if panels != "auto" and not (is_count(panels) and int(panels) <= width):
+        raise InputError(
+            f"panels={panels!r} for images {width} pixels wide; give the number of stamps in a row or 'auto'"
+        )
+    if panels == 1:
+        return [(slice(0, height), slice(0, width))]
+    parted = _parted(images)
+    if panels in ("auto", len(parted)):
+        return parted
+    size = width // int(panels)
+    starts = np.round(np.linspace(0, width - size, int(panels))).astype(int).tolist()
+    return [(slice(0, height), slice(start, start + size)) for start in starts]
+
+
+def _parted(images: np.ndarray) -> Panels:
+    """Return the stamps between columns that are zero in all images."""
+    lit = np.zeros(images.shape[1:3], dtype=bool)
+    for rows in blocks_of_rows(images):
+        block = images[rows]
+        filled = block != 0
+        if block.dtype.kind == "f":
+            filled &= ~np.isnan(block)
+        lit |= filled.any(axis=(0, 3) if images.ndim == 4 else 0)
+    if not lit.any():
+        return [(slice(0, lit.shape[0]), slice(0, lit.shape[1]))]
+    down = np.flatnonzero(lit.any(axis=1))
+    steps = np.diff(lit.any(axis=0).astype(np.int8), prepend=0, append=0)
+    starts, stops = np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist()
+    rows = slice(int(down[0]), int(down[-1]) + 1)
+    return [(rows, slice(start, stop)) for start, stop in zip(starts, stops, strict=True)]

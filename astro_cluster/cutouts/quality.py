@@ -9,14 +9,23 @@ from astropy import units as u
 from astropy.table import QTable, Table
 
 from astro_cluster.columns import add_column, check_free
-from astro_cluster.cutouts.measures import shape_measures
+from astro_cluster.cutouts.flags import block_measures
+from astro_cluster.cutouts.panels import Panels, panels_of
 from astro_cluster.cutouts.stack import blocks_of_rows, images_of, source_of_images, usable_images
 from astro_cluster.exceptions import InputError
 from astro_cluster.provenance import OMIT, Step, step
 from astro_cluster.tables import Source, as_qtable, derive
 from astro_cluster.threads import available_threads, run_all
 
-__all__ = ["QUALITIES", "add_quality_columns", "image_quality", "plain_level", "qualities_of", "quality_of"]
+__all__ = [
+    "QUALITIES",
+    "add_quality_columns",
+    "image_quality",
+    "plain_level",
+    "qualities_of",
+    "quality_at",
+    "quality_of",
+]
 
 QUALITIES = (
     "zero_fraction",
@@ -26,15 +35,27 @@ QUALITIES = (
     "peak_offset",
     "spike_power",
     "concentration",
+    "flat_fraction",
 )
 """Names of the measures and their columns."""
 
-_WORST = {"zero_fraction", "nan_fraction", "saturated_fraction", "edge_asymmetry", "spike_power"}
+_WORST = {
+    "zero_fraction",
+    "nan_fraction",
+    "saturated_fraction",
+    "edge_asymmetry",
+    "spike_power",
+    "flat_fraction",
+}
 _BLOCK_BYTES = 2**22  # of pixels as float32; what is made of them should stay in the caches
 
 
 def quality_of(
-    image: Any, *, saturation: float | u.Quantity | None = None, panels: int | str = 1
+    image: Any,
+    *,
+    saturation: float | u.Quantity | None = None,
+    panels: int | str = 1,
+    inverted: bool = False,
 ) -> dict[str, float]:
     """Measure how good an image is.
 
@@ -50,6 +71,11 @@ def quality_of(
         Number of stamps that stand side by side in the image (one a filter, say).  They are what
         columns of zeros part, without the rows of zeros around, if these are as many or with
         ``"auto"``, else of equal width.
+    inverted : bool, optional
+        Sources are darker than the sky, as on printed charts: the image is turned over before it
+        is measured, except for the zeros.  If no ``saturation`` is given, whole numbers are then
+        saturated that are the smallest of their type (0), others that share the minimum; if it
+        is given, those at or below it.
 
     Returns
     -------
@@ -96,9 +122,13 @@ def quality_of(
         the largest circle, above the median of the border.  A Gaussian has 2.1, an exponential
         disc 2.7, a de Vaucouleurs profile 5.2, if the circle holds them whole.
 
-    Colour images are averaged over the channels for the last four.  Constant images have
+    ``flat_fraction``
+        Share of the pixels, less those at the border, that are equal to all eight around them:
+        areas of one brightness, whatever it is, as where there are no data or all is clipped.
+
+    Colour images are averaged over the channels for the last five.  Constant images have
     ``edge_asymmetry`` and ``spike_power`` 0 and no ``concentration``; images without a finite
-    pixel and those below 8 pixels have none of the four.  With panels the measures are taken of
+    pixel and those below 8 pixels have none of the five.  With panels the measures are taken of
     each, and the worst of the fractions, ``edge_asymmetry`` and ``spike_power``, the mean of the
     others is returned.
 
@@ -118,7 +148,7 @@ def quality_of(
             f"{pixels.shape} of {pixels.dtype}"
         )
     level = plain_level(saturation, getattr(image, "unit", None))
-    found = qualities_of(pixels[None], saturation=level, panels=panels, n_jobs=1)
+    found = qualities_of(pixels[None], saturation=level, panels=panels, inverted=inverted, n_jobs=1)
     return {name: float(values[0]) for name, values in found.items()}
 
 
@@ -165,6 +195,7 @@ def qualities_of(
     *,
     saturation: float | None = None,
     panels: int | str = 1,
+    inverted: bool = False,
     n_jobs: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Measure how good the images of a stack are.
@@ -173,7 +204,7 @@ def qualities_of(
     ----------
     images : (n, h, w) or (n, h, w, c) array
         A stack.
-    saturation, panels : optional
+    saturation, panels, inverted : optional
         As in `quality_of`; what parts stamps is zero in all images.
     n_jobs : int, optional
         Threads; as many as cores if not given.
@@ -193,13 +224,22 @@ def qualities_of(
     >>> qualities_of(np.zeros((2, 16, 16)))["zero_fraction"].tolist()
     [1.0, 1.0]
     """
+    return _measured(images, panels_of(images, panels), saturation, inverted=inverted, n_jobs=n_jobs)
+
+
+def _measured(
+    images: np.ndarray, parts: Panels, saturation: float | None, *, inverted: bool, n_jobs: int | None
+) -> dict[str, np.ndarray]:
+    """Measure the stamps at the places."""
     found = {name: np.full(len(images), np.nan) for name in QUALITIES}
     # As many float32 of one channel as fit; a colour image has more bytes than that.
     sizes = np.broadcast_to(np.float32(0), (len(images), *images.shape[1:3]))
-    parts = _panels_of(images, panels)
 
     def measure(rows: slice) -> None:
-        each = [_measures(images[rows, down, across], saturation) for down, across in parts]
+        each = [
+            block_measures(images[rows, down, across], saturation, inverted=inverted)
+            for down, across in parts
+        ]
         for name, values in found.items():
             values[rows] = each[0][name] if len(parts) == 1 else _over_panels(name, [m[name] for m in each])
 
@@ -209,40 +249,33 @@ def qualities_of(
     return found
 
 
-def _panels_of(images: np.ndarray, panels: int | str) -> list[tuple[slice, slice]]:
-    """Return where in the images the stamps are."""
-    height, width = images.shape[1:3]
-    is_number = isinstance(panels, (int, np.integer)) and not isinstance(panels, bool)
-    if panels != "auto" and not (is_number and 1 <= panels <= width):
-        raise InputError(
-            f"panels={panels!r} for images {width} pixels wide; give the number of stamps in a row or 'auto'"
-        )
-    if panels == 1:
-        return [(slice(0, height), slice(0, width))]
-    parted = _parted(images)
-    if panels in ("auto", len(parted)):
-        return parted
-    size = width // int(panels)
-    starts = np.round(np.linspace(0, width - size, int(panels))).astype(int).tolist()
-    return [(slice(0, height), slice(start, start + size)) for start in starts]
+def quality_at(
+    image: np.ndarray, parts: Panels, *, saturation: float | None = None, inverted: bool = False
+) -> dict[str, float]:
+    """Measure an image whose stamps stand at known places.
 
+    Parameters
+    ----------
+    image : (h, w) or (h, w, c) array
+        Pixels.
+    parts : list of (slice, slice)
+        What `panels_of` gives.
+    saturation, inverted : optional
+        As in `quality_of`.
 
-def _parted(images: np.ndarray) -> list[tuple[slice, slice]]:
-    """Return the stamps between columns that are zero in all images."""
-    lit = np.zeros(images.shape[1:3], dtype=bool)
-    for rows in blocks_of_rows(images):
-        block = images[rows]
-        filled = block != 0
-        if block.dtype.kind == "f":
-            filled &= ~np.isnan(block)
-        lit |= filled.any(axis=(0, 3) if images.ndim == 4 else 0)
-    if not lit.any():
-        return [(slice(0, lit.shape[0]), slice(0, lit.shape[1]))]
-    down = np.flatnonzero(lit.any(axis=1))
-    steps = np.diff(lit.any(axis=0).astype(np.int8), prepend=0, append=0)
-    starts, stops = np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist()
-    rows = slice(int(down[0]), int(down[-1]) + 1)
-    return [(rows, slice(start, stop)) for start, stop in zip(starts, stops, strict=True)]
+    Returns
+    -------
+    dict of str to float
+        As `quality_of`.
+
+    Examples
+    --------
+    >>> image = np.zeros((8, 16))
+    >>> quality_at(image, [(slice(0, 8), slice(0, 16))])["zero_fraction"]
+    1.0
+    """
+    found = _measured(image[None], parts, saturation, inverted=inverted, n_jobs=1)
+    return {name: float(values[0]) for name, values in found.items()}
 
 
 def _over_panels(name: str, each: list[np.ndarray]) -> np.ndarray:
@@ -255,69 +288,6 @@ def _over_panels(name: str, each: list[np.ndarray]) -> np.ndarray:
     return np.divide(values.sum(axis=0, where=known), count, out=np.full(len(count), np.nan), where=count > 0)
 
 
-def _measures(block: np.ndarray, saturation: float | None) -> dict[str, np.ndarray]:
-    """Return the measures of a few images."""
-    if block.dtype.kind == "b":
-        block = block.astype(np.uint8)
-        saturation = 1 if saturation is None else saturation
-    if not block.dtype.isnative or block.dtype == np.float16:
-        block = block.astype(np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("="))
-    whole = block.dtype.kind in "iu"
-    n_pixels = block.shape[1] * block.shape[2]
-    zero = block == 0
-    known = None if whole else np.isfinite(block)
-    if known is not None and known.all():
-        known = None
-    light = _light(block)
-    if block.ndim == 4:
-        zero = zero.all(axis=3)
-        known = None if known is None else known.all(axis=3)
-    nan = np.zeros(len(block)) if known is None else 1 - _counts(known) / n_pixels
-    return {
-        "zero_fraction": _counts(zero) / n_pixels,
-        "nan_fraction": nan,
-        "saturated_fraction": _saturated(block, light, saturation) / n_pixels,
-        **shape_measures(light, quantum=1.0 / block.shape[3] if whole and block.ndim == 4 else float(whole)),
-    }
-
-
-def _counts(flags: np.ndarray) -> np.ndarray:
-    return np.count_nonzero(flags.reshape(len(flags), -1), axis=1)
-
-
-def _light(block: np.ndarray) -> np.ndarray:
-    """Return images as floats, of colour images the mean of the channels."""
-    exact = block.dtype.itemsize <= 2 or block.dtype == np.float32
-    dtype = np.float32 if exact else np.float64
-    if block.ndim == 3:
-        return block.astype(dtype, copy=False)
-    total = block[..., 0].astype(dtype)
-    for channel in range(1, block.shape[3]):
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite pixels are left out later
-            total += block[..., channel]
-    return total / dtype(block.shape[3])
-
-
-def _saturated(block: np.ndarray, light: np.ndarray, saturation: float | None) -> np.ndarray:
-    """Count the saturated pixels of each image."""
-    if saturation is None and block.dtype.kind in "iu":
-        saturation = np.iinfo(block.dtype).max
-    if saturation is not None:
-        high = block >= saturation  # false for NaN
-        return _counts(high.any(axis=3) if block.ndim == 4 else high)
-    pixels = light.reshape(len(light), -1)
-    known = np.isfinite(pixels)
-    top = np.max(pixels, axis=1, where=known, initial=-np.inf)
-    low = np.min(pixels, axis=1, where=known, initial=np.inf)
-    at_top = (light == top[:, None, None]) & (top > low)[:, None, None]  # a constant image has no top
-    found = np.zeros(len(light), dtype=np.int64)
-    for row in np.flatnonzero(_counts(at_top) > 1):
-        spots = np.pad(at_top[row], 1)
-        beside = spots[:-2, 1:-1] | spots[2:, 1:-1] | spots[1:-1, :-2] | spots[1:-1, 2:]
-        found[row] = np.count_nonzero(spots[1:-1, 1:-1] & beside)
-    return found
-
-
 @step
 def image_quality(
     table: Source,
@@ -325,6 +295,7 @@ def image_quality(
     *,
     saturation: float | u.Quantity | None = None,
     panels: int | str = 1,
+    inverted: bool = False,
     n_jobs: int | None = None,
     overwrite: bool = False,
 ) -> Step:
@@ -346,6 +317,8 @@ def image_quality(
         ``spike_power``, and the mean of the others, is the row's.  The stamps are what columns
         part that are zero in all images, without the rows that are, if these are as many or
         with ``"auto"``, else of equal width.
+    inverted : bool, optional
+        Sources are darker than the sky; see `~astro_cluster.cutouts.quality_of`.
     n_jobs : int, optional
         Threads; as many as cores if not given.  The result is the same.
     overwrite : bool, optional
@@ -355,9 +328,9 @@ def image_quality(
     -------
     `~astropy.table.QTable`
         With the columns ``zero_fraction``, ``nan_fraction``, ``saturated_fraction``,
-        ``edge_asymmetry``, ``peak_offset``, ``spike_power`` and ``concentration``, as
-        `~astro_cluster.cutouts.quality_of` defines them.  Rows without an image (``image_bad``,
-        or all pixels NaN) are masked.
+        ``edge_asymmetry``, ``peak_offset``, ``spike_power``, ``concentration`` and
+        ``flat_fraction``, as `~astro_cluster.cutouts.quality_of` defines them.  Rows
+        without an image (``image_bad``, or all pixels NaN) are masked.
 
     Raises
     ------
@@ -376,7 +349,7 @@ def image_quality(
     images = images_of(table, column)
     name = source_of_images(table, column)
     level = plain_level(saturation, getattr(table[name], "unit", None))
-    found = qualities_of(images, saturation=level, panels=panels, n_jobs=n_jobs)
+    found = qualities_of(images, saturation=level, panels=panels, inverted=inverted, n_jobs=n_jobs)
     bad = ~usable_images(table, images)
     out = derive(table)
     add_quality_columns(out, found, bad)

@@ -16,13 +16,14 @@ from astropy.utils.masked import Masked
 
 from astro_cluster.columns import REGISTRY, add_column
 from astro_cluster.cutouts.decoding import Decoder
-from astro_cluster.cutouts.detecting import DETECTIONS, add_detections, detections_of
-from astro_cluster.cutouts.filling import Filled, Measure, Plan, fill, planned, quiet, stack_for, surveyed
+from astro_cluster.cutouts.detecting import DETECTIONS, add_detections
+from astro_cluster.cutouts.filling import Filled, Plan, fill, planned, quiet, stack_for, surveyed
 from astro_cluster.cutouts.headers import HeaderColumn, column_of, header_columns, wanted_keys
 from astro_cluster.cutouts.labels import Joined, joined
+from astro_cluster.cutouts.measuring import Measures
 from astro_cluster.cutouts.members import Item
 from astro_cluster.cutouts.naming import Pattern, stem_of
-from astro_cluster.cutouts.quality import QUALITIES, add_quality_columns, quality_of
+from astro_cluster.cutouts.quality import QUALITIES, add_quality_columns
 from astro_cluster.cutouts.shaping import COLOURS, RESIZINGS, check_word, size_of
 from astro_cluster.cutouts.sources import containers_of, printable
 from astro_cluster.cutouts.stretching import SCALINGS, check_percentiles
@@ -56,6 +57,8 @@ def read_cutouts(
     labels_on: str | tuple[str, str] | None = None,
     quality: bool = True,
     saturation: float | None = None,
+    panels: int | str = 1,
+    inverted: bool = False,
     detect: bool = False,
     memmap: PathLike | None = None,
     overwrite: bool = False,
@@ -105,6 +108,11 @@ def read_cutouts(
         Measure the original pixels as `image_quality` does.
     saturation : float, optional
         Brightness from which on a pixel is saturated, for the quality.
+    panels : int or "auto", optional
+        Number of stamps that stand side by side in each image, for the quality; see `image_quality`.
+        Where they stand is told from some of the images of each size.
+    inverted : bool, optional
+        Sources are darker than the sky, for the quality.
     detect : bool, optional
         Count the sources in each original image, by photutils.
     memmap : str or path, optional
@@ -163,7 +171,8 @@ def read_cutouts(
     threads = _threads(n_jobs)
     hdu, plane = _number_of_hdu(hdu), _plane(plane)
     _check_file(memmap, overwrite=overwrite)
-    measure = _measure(quality=quality, detect=detect, saturation=saturation)
+    wanted = Measures(quality, detect, saturation, panels, inverted)
+    wanted.check()
 
     containers, notes = containers_of(source)
     decoder = Decoder(hdu, plane, keys if keys is None or key is None else tuple(dict.fromkeys((*keys, key))))
@@ -183,6 +192,7 @@ def read_cutouts(
     _add_labels(table, label)
     with stack_for(len(items), plan, memmap, overwrite=overwrite) as stack:
         with quiet():
+            measure = wanted.of_image(items, decoder)
             filled = fill(items, plan, decoder, stack, measure=measure, threads=threads)
         _check_any(items, notes)
     bad = np.array([bool(item.problem) for item in items])
@@ -255,21 +265,6 @@ def _check_file(memmap: Any, *, overwrite: bool) -> None:
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; give overwrite=True (--overwrite) to replace it")
-
-
-def _measure(*, quality: bool, detect: bool, saturation: float | None) -> Measure | None:
-    """Return what is measured of the original pixels of an image."""
-    if saturation is not None and not quality:
-        raise InputError("saturation is for the quality, which quality=False leaves out")
-    if not quality and not detect:
-        return None
-
-    def measure(image: np.ndarray) -> dict[str, float]:
-        found = quality_of(image, saturation=saturation) if quality else {}
-        return found | detections_of(image) if detect else found
-
-    measure(np.zeros((8, 8)))  # says if the saturation is none, or photutils is not there
-    return measure
 
 
 def _recorded(source: Any) -> Any:

@@ -14,7 +14,7 @@ from astropy.table import Column, QTable, Table
 from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
 from astro_cluster.fitsmapped import mapped_column
-from astro_cluster.linked import LINK_KEY, ROW_COLUMN, link_of
+from astro_cluster.linked import LINK_KEY, ROW_COLUMN, is_regular_file, link_of
 from astro_cluster.provenance import register_lender
 
 __all__ = [
@@ -219,7 +219,7 @@ def usable_images(table: Table, images: np.ndarray | None = None, column: str | 
     if BAD in table.colnames:
         bad = np.ma.asarray(table[BAD])
         usable &= ~np.ma.filled(bad.astype(bool), True)
-    if ROW_COLUMN in table.colnames:
+    if ROW_COLUMN in table.colnames and source_of_images(table, column) == ROW_COLUMN:
         usable &= ~np.ma.getmaskarray(np.ma.asarray(table[ROW_COLUMN]))
     if images.dtype.kind == "f" and len(images):
         corner = np.isnan(images[(slice(None), *(0,) * (images.ndim - 1))])
@@ -294,7 +294,7 @@ def open_stack(path: str | os.PathLike[str], column: str = IMAGE) -> np.ndarray:
     (2, 8, 8)
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_regular_file(path):
         raise InputError(f"there is no file {path}")
     try:
         found = (
@@ -302,10 +302,15 @@ def open_stack(path: str | os.PathLike[str], column: str = IMAGE) -> np.ndarray:
             if path.suffix.lower() == ".npy"
             else mapped_column(path, column)
         )
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a stack of images: {error}") from error
+    except Exception as error:
+        # Readers have exceptions of their own for a broken file; the user needs the one fact.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{path} cannot be read as a stack of images: {reason}") from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise InputError(f"{path} holds no stack of images but an archive of arrays: unpack it")
     if found.ndim not in (3, 4) or found.dtype.kind not in "biuf":
         raise InputError(f"{path} holds no stack of images: its shape is {found.shape}")
     return found
@@ -381,7 +386,9 @@ def link_images(
         rows = out[ROW_COLUMN] if ROW_COLUMN in out.colnames else np.arange(len(out))
     _check_rows(rows, len(out), len(stack), path)
     out[ROW_COLUMN] = row_column(rows)
+    unit = ""
     if column in out.colnames:
+        unit = str(getattr(out[column], "unit", None) or "")
         out.remove_column(column)
     out.meta[LINK_KEY] = {
         "file": str(Path(path).resolve()),
@@ -390,6 +397,7 @@ def link_images(
         "shape": list(stack.shape[1:]),
         "dtype": stack.dtype.newbyteorder("=").name,
         "hash": stack_hash(stack),
+        **({"unit": unit} if unit else {}),
     }
     return out
 
@@ -424,11 +432,14 @@ def row_column(rows: Any) -> Column:
 def _check_rows(rows: Any, n: int, n_stack: int, path: Any) -> None:
     found = np.ma.asarray(rows)
     seen = found.compressed()
-    if len(found) != n or found.dtype.kind not in "iu":
-        raise InputError(f"rows of the images must be {n} whole numbers, one a row of the table")
-    if len(seen) and (seen.min() < 0 or seen.max() >= n_stack):
+    if found.shape != (n,) or found.dtype.kind not in "iu":
         raise InputError(
-            f"{path} has {n_stack} images, and the table names image {int(seen.max())}, counted from 0: "
+            f"rows of the images (column {ROW_COLUMN!r}) must be {n} whole numbers, one a row of the table"
+        )
+    outside = seen[(seen < 0) | (seen >= n_stack)]
+    if len(outside):
+        raise InputError(
+            f"{path} has {n_stack} images, and the table names image {int(outside[0])}, counted from 0: "
             "it is another stack than the table's"
         )
 
@@ -464,7 +475,7 @@ def linked_images(table: Table, column: str | None = None) -> np.ndarray:
     if link is None or ROW_COLUMN not in table.colnames:
         raise InputError("the table links to no images")
     path = Path(link["file"])
-    if not path.is_file():
+    if not is_regular_file(path):
         raise InputError(
             f"the images of the table are not where they were, at {path}: put {path.name} beside the table, "
             "or say where they are with astro_cluster.cutouts.link_images(table, path)"
@@ -490,12 +501,21 @@ def _lent(table: QTable, name: str) -> Column | None:
     link = link_of(table)
     if link is None or ROW_COLUMN not in table.colnames or name != link.get("column", IMAGE):
         return None
-    return Column(linked_images(table), copy=False)
+    return Column(linked_images(table), unit=link.get("unit"), copy=False)
 
 
 def _check_unchanged(stack: np.ndarray, link: dict[str, Any], path: Path) -> None:
     now = [len(stack), list(stack.shape[1:]), stack.dtype.newbyteorder("=").name]
-    then = [link.get("n"), list(link.get("shape", [])), link.get("dtype")]
+    then = [link.get("n"), link.get("shape", []), link.get("dtype")]
+    repeats, rest = divmod(len(then[1]), len(now[1]))
+    if repeats > 1 and not rest and then[1] == then[1][: len(now[1])] * repeats:
+        # What astropy makes of the links of tables that are stacked: the lists one behind the other,
+        # the rest from the last table.  Whether they were to one file cannot be told any more.
+        raise InputError(
+            "the table was stacked of several, and it cannot be told of which file the images of each are: "
+            "astro_cluster.read([file, file]) stacks tables that link to one file; or, if all are of "
+            f"{path}, astro_cluster.cutouts.link_images(table, path) says so"
+        )
     if now != then or (link.get("hash") and stack_hash(stack) != link["hash"]):
         what = "its pixels differ" if now == then else f"{_words(now)} now, {_words(then)} then"
         raise InputError(

@@ -67,6 +67,8 @@ def as_rows(X: ArrayLike, what: str = "X") -> np.ndarray:
     >>> as_rows([[1, 2], [3, 4]]).dtype
     dtype('float64')
     """
+    if np.ma.is_masked(X):
+        raise InputError(f"{what} has masked values: leave these rows out or fill them")
     rows = np.asarray(X)
     if rows.ndim != 2:
         raise InputError(f"{what} has the shape {rows.shape}; rows of features, (n, d), are needed")
@@ -78,7 +80,7 @@ def as_rows(X: ArrayLike, what: str = "X") -> np.ndarray:
         return rows.view(np.uint8)
     if rows.dtype not in (np.float32, np.float64):
         rows = rows.astype(np.float32 if rows.dtype.itemsize <= 2 else np.float64)
-    bad = _not_finite(rows)
+    bad = _not_finite(rows, what)
     if bad.size:
         raise InputError(
             f"{what} contains NaN or infinity in {bad.size} of {len(rows)} rows (the first is {bad[0]}): "
@@ -87,13 +89,23 @@ def as_rows(X: ArrayLike, what: str = "X") -> np.ndarray:
     return rows
 
 
-def _not_finite(rows: np.ndarray) -> np.ndarray:
+def _not_finite(rows: np.ndarray, what: str) -> np.ndarray:
     """Return the rows that have NaN or infinite values, a block of them at a time."""
     step = max(1, 2**22 // max(1, rows.shape[1]))
-    bad = [
-        begin + np.flatnonzero(~np.isfinite(rows[begin : begin + step]).all(axis=1))
-        for begin in range(0, len(rows), step)
-    ]
+    bad = []
+    for begin in range(0, len(rows), step):
+        part = rows[begin : begin + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = np.einsum("ij,ij->", part, part)
+        if np.isfinite(whole):
+            continue
+        found = begin + np.flatnonzero(~np.isfinite(part).all(axis=1))
+        if not found.size:
+            raise InputError(
+                f"{what} has values up to {np.abs(part).max():.3g}, whose squares are too large "
+                f"for {rows.dtype}: scale them"
+            )
+        bad.append(found)
     return np.concatenate(bad) if bad else np.empty(0, int)
 
 

@@ -123,8 +123,7 @@ def inputs_of(
         if takes == "images":
             raise InputError(
                 "this model takes images and not features: give column= or leave both out; for features "
-                "there "
-                "are 'pca', 'tsne' and the transformers of scikit-learn"
+                "there are 'pca', 'tsne' and the transformers of scikit-learn"
             )
         found = _of_features(table, features, missing)
     else:
@@ -242,7 +241,7 @@ def _of_images(table: QTable, column: str | None, takes: Takes, missing: str | N
     usable = usable_images(table, images, column)
     used = [ROW_COLUMN if linked else name, *([BAD] if BAD in table.colnames else [])]
     require(table, used)
-    holes = _holes(images, usable, name)
+    holes = _holes(images, usable, name, refuse_infinite=missing != "drop")
     n_holed = int(holes.sum())
     if n_holed and missing is None and takes == "rows":
         raise InputError(
@@ -273,20 +272,19 @@ def _taken(images: np.ndarray, usable: np.ndarray) -> np.ndarray:
     return images[rows]
 
 
-def _holes(images: np.ndarray, usable: np.ndarray, name: str) -> np.ndarray:
-    """Tell which usable images have NaN pixels, and make sure that none has infinite ones."""
+def _holes(images: np.ndarray, usable: np.ndarray, name: str, *, refuse_infinite: bool) -> np.ndarray:
+    """Tell which usable images have NaN pixels, or infinite ones, which may be refused."""
     found = np.zeros(len(images), dtype=bool)
     if images.dtype.kind != "f":
         return found
     for part in blocks_of_rows(images):
         axes = tuple(range(1, images.ndim))
         strange = ~np.isfinite(images[part]).all(axis=axes) & usable[part]
-        for row in np.flatnonzero(strange) + part.start:
+        for row in np.flatnonzero(strange & refuse_infinite) + part.start:
             if np.isinf(images[row]).any():
                 raise InputError(
                     f"column {name!r} has infinite pixels, the first in row {row}; set them to NaN if they "
-                    "mean "
-                    "'not measured'"
+                    "mean 'not measured', or leave such rows out with missing='drop'"
                 )
         found[part] = strange
     return found

@@ -17,6 +17,7 @@ import numpy as np
 
 from astro_cluster.embedding.protocol import is_fitted
 from astro_cluster.exceptions import InputError, did_you_mean
+from astro_cluster.linked import is_regular_file
 from astro_cluster.provenance import register_codec
 
 __all__ = ["FILE_ENDING", "Model", "RecordedModel", "fingerprint", "known_models", "make_model"]
@@ -96,10 +97,10 @@ class RecordedModel:
         -------
         RecordedModel
         """
-        if self.file is None or Path(self.file).exists():
+        if self.file is None or is_regular_file(self.file):
             return self
         for place in (folder / self.file, folder / Path(self.file).name):
-            if place.is_file():
+            if is_regular_file(place):
                 return RecordedModel(self.name, self.parameters, str(place), self.weights)
         return self
 
@@ -238,8 +239,7 @@ def make_model(
     ):
         raise InputError(
             f"a {type(model).__name__} is no model to embed with: it lacks transform or get_params; give a "
-            "name "
-            "such as 'tsne', a model of ours, a transformer of scikit-learn or the file of a saved "
+            "name such as 'tsne', a model of ours, a transformer of scikit-learn or the file of a saved "
             "autoencoder"
         )
     else:
@@ -297,15 +297,9 @@ def _by_name(name: str, parameters: dict[str, Any]) -> Any:
             "autoencoder, conv-autoencoder and dense-autoencoder; the file of a saved one "
             f"(model{FILE_ENDING}); and of scikit-learn {', '.join(sorted(_their_classes()))}"
         )
-    cls = _class_of(home)
-    allowed = list(cls().get_params())
-    for parameter in parameters:
-        if parameter not in allowed:
-            hint = did_you_mean(parameter, allowed, n=1)
-            raise InputError(
-                f"{cls.__name__} has no parameter {parameter!r}{hint} It has: {', '.join(allowed)}"
-            )
-    return cls(**parameters)
+    from astro_cluster.estimators import with_parameters
+
+    return with_parameters(_class_of(home), parameters)
 
 
 def _seed(estimator: Any, random_state: int | None, drawn: int | None) -> None:
@@ -323,7 +317,7 @@ def _seed(estimator: Any, random_state: int | None, drawn: int | None) -> None:
 
 def _from_file(path: str | os.PathLike[str]) -> Model:
     place = Path(path)
-    if not place.is_file():
+    if not is_regular_file(place):
         raise InputError(f"there is no model file {path}")
     if place.suffix.lower() != FILE_ENDING:
         raise InputError(f"{path} is no model file: a saved autoencoder ends in {FILE_ENDING}")

@@ -172,8 +172,7 @@ class PCA(TransformerMixin, BaseEstimator):
             if n * d > _WHOLE:
                 raise InputError(
                     f"n_components={asked} (a share of the variance) needs all components, and {n} × {d} "
-                    "numbers "
-                    "are too many for that; give a number of components, such as n_components=50"
+                    "numbers are too many for that; give a number of components, such as n_components=50"
                 )
             return float(asked)
         raise InputError(

@@ -109,8 +109,7 @@ def placed(
     if new.X.shape[1:] != old.X.shape[1:]:
         raise InputError(
             f"the images have the shape {_shape(new)}, those of the map {_shape(old)}; read them with the "
-            "same "
-            "size (read_cutouts(…, size=…))"
+            "same size (read_cutouts(…, size=…))"
         )
     used = list(dict.fromkeys([*old.columns, *columns]))
     path = os.fspath(onto) if isinstance(onto, (str, os.PathLike)) else None
@@ -134,8 +133,7 @@ def _record(known: QTable, stem: str, prefix: str) -> dict[str, Any] | None:
     if len(prefixes) > 1:
         raise InputError(
             f"the table to place onto has several maps, with the prefixes {', '.join(map(repr, prefixes))}; "
-            "give "
-            "one of them as prefix="
+            "give one of them as prefix="
         )
     return found[-1]
 
@@ -154,14 +152,12 @@ def _unrecorded(known: QTable, stem: str, prefix: str, given: dict[str, Any]) ->
     if not columns:
         raise InputError(
             f"the table to place onto has no map: neither a column {start} nor {start}_1, {start}_2; make "
-            "one "
-            f"with ac.embed(table, {stem!r}, …)"
+            f"one with ac.embed(table, {stem!r}, …)"
         )
     if given["features"] is None and given["column"] is None:
         raise InputError(
             f"the table to place onto does not say what {', '.join(columns)} were made from (it has no "
-            "record); "
-            "give the same features= or column= as then"
+            "record); give the same features= or column= as then"
         )
     return columns
 
@@ -233,7 +229,6 @@ def _teach(estimator: Any, old: Inputs, Y: np.ndarray) -> None:
     if again.shape != Y.shape or np.any(np.abs(again - Y) > _TOLERANCE * spread.max()):
         raise InputError(
             f"{name} fitted again to the table to place onto does not give the coordinates that stand in it: "
-            "its "
-            "rows are not all those that the map was made from, or values have changed. Embed both tables "
-            "together"
+            "its rows are not all those that the map was made from, or values have changed. Embed both "
+            "tables together"
         )

@@ -67,9 +67,9 @@ def embed(
         any.
     missing : {"drop", "median", "zero", "mean"}, optional
         What to do with missing values.  Features: leave such rows out (masked; the default) or put
-        the column's median.  NaN pixels: leave such images out, or put 0 or the mean of this pixel in the
-        other images.  By default autoencoders leave such pixels out of what they learn from, and
-        other models refuse them.
+        the column's median.  NaN pixels: leave such images out, those with infinite ones too, or put
+        0 or the mean of this pixel in the other images.  By default autoencoders leave such pixels out
+        of what they learn from, and other models refuse them.
     prefix : str, optional
         Put before the new columns, so that several runs stand side by side.
     random_state : int, optional
@@ -189,8 +189,7 @@ def _check_options(
         if not hasattr(made.estimator, "save"):
             raise InputError(
                 f"a {name} cannot be saved: leave save out; its record makes it again (rerun), and new rows "
-                "are "
-                "placed by onto="
+                "are placed by onto="
             )
         path = Path(save)
         if path.suffix != FILE_ENDING:
@@ -246,14 +245,12 @@ def _check_inputs(made: Model, inputs: Inputs, missing: str | None) -> None:
     if missing == "mean":
         raise InputError(
             f"the {name} has been fitted, and missing='mean' would put the mean of the new images, not of "
-            "those "
-            "that it has learned from; use 'zero' or 'drop'"
+            "those that it has learned from; use 'zero' or 'drop'"
         )
     if inputs.recipe is not None and any(s.scale != "none" for s in inputs.recipe.scalings):
         warnings.warn(
             f"the {name} has been fitted, and the scales of the features are those of this table: they have "
-            "to be "
-            "the same as when it was fitted. embed(new, onto=old) sees to that",
+            "to be the same as when it was fitted. embed(new, onto=old) sees to that",
             AstroClusterWarning,
             stacklevel=5,
         )

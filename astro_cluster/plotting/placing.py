@@ -109,7 +109,9 @@ class Plane:
         most = np.array(self.shape) - self.tile - 2 * _FRAME
         return np.clip(np.rint(np.column_stack([down, across])).astype(np.int64), 0, most)
 
-    def chosen(self, places: np.ndarray, *, overlap: bool, most: int) -> np.ndarray:
+    def chosen(
+        self, places: np.ndarray, *, overlap: bool, most: int, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return which pictures are shown.
 
         Parameters
@@ -120,6 +122,8 @@ class Plane:
             Whether they may lie on each other.
         most : int
             How many at most.
+        groups : (n,) array of int, optional
+            Group of each: one of every group comes before all others, the rarest group first.
 
         Returns
         -------
@@ -136,6 +140,10 @@ class Plane:
         step = np.array(self.tile) + 2 * _FRAME + 2
         cells = corners // step
         order = np.argsort((((corners % step) / step - 0.5) ** 2).sum(axis=1), kind="stable")
+        if groups is not None:
+            _, first, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+            first = first[np.argsort(sizes, kind="stable")]
+            order = np.concatenate([order[first], np.delete(order, first)])
         if overlap:
             return order[:most]
         taken: dict[tuple[int, int], list[np.ndarray]] = {}

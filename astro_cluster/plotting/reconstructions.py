@@ -172,8 +172,9 @@ def _checked_rows(rows: Sequence[int] | np.ndarray, usable: np.ndarray) -> np.nd
     found = np.asarray(rows)
     if found.ndim != 1 or found.dtype.kind not in "iu" or not found.size:
         raise InputError("rows= are the numbers of rows, counted from 0, such as [0, 5, 7]")
-    if found.min() < -len(usable) or found.max() >= len(usable):
-        raise InputError(f"rows= go up to {len(usable) - 1}, and {int(found.max())} was asked for")
+    outside = found[(found < -len(usable)) | (found >= len(usable))]
+    if len(outside):
+        raise InputError(f"rows= go up to {len(usable) - 1}, and {int(outside[0])} was asked for")
     if not usable[found].all():
         raise InputError(f"row {int(found[~usable[found]][0])} has no image that can be used")
     return found

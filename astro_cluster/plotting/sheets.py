@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 from astropy.table import QTable
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from astro_cluster.cells import cell_texts
 from astro_cluster.columns import require
@@ -125,11 +127,12 @@ def plot_contact_sheet(
             page.paste(seen, top + upper, left)
     ax = page.show(ax)
     total = sum(len(group.rows) for group in groups)
+    short = sheet.cut([texts[row] for _, rows in shown for row in rows.tolist()] if texts else [])
     for (group, rows), top in zip(shown, tops, strict=True):
         _write_name(ax, group, total, top, sheet)
         for number, row in enumerate(rows.tolist() if texts is not None else ()):
             left, upper = sheet.corner(number)
-            _write_label(ax, sheet, texts[row], top + upper, left)
+            _write_label(ax, sheet, short[texts[row]], top + upper, left)
     return ax
 
 
@@ -156,10 +159,27 @@ class _Sheet:
         name = (len(_wrapped(group.name)) + 1) * _TEXT * 1.3 / 72
         return max(lines * (self.inches[0] + GAP + self.label), name) + 3 * GAP
 
-    def cut(self, text: str) -> str:
-        """Return a text that is no wider than an image."""
-        letters = max(int(self.inches[1] * 72 / (_TEXT * 0.52)), 2)
-        return text if len(text) <= letters else text[: letters - 1] + "…"
+    def cut(self, texts: list[str]) -> dict[str, str]:
+        """Return for each text one that is no wider than an image."""
+        short = {text: _fitting(text, 72 * self.inches[1]) for text in texts}
+        if len(set(short.values())) == len(short):
+            return short
+        # The names of files often begin with the same letters, and what differs is at their end.
+        named = sorted(text for text in short if text)
+        pairs = enumerate(zip(named[0], named[-1], strict=False))
+        start = next((k for k, (one, other) in pairs if one != other), 0)
+        return {text: _fitting(text[start:] or text, 72 * self.inches[1], ends=True) for text in short}
+
+
+def _fitting(text: str, points: float, *, ends: bool = False) -> str:
+    """Return a text cut to so many points, at its end or, with both ends kept, in the middle."""
+    font, tried = FontProperties(size=_TEXT), text
+    letters = min(len(text), int(points))  # no letter is narrower than a point
+    while letters > 1 and text_to_path.get_text_width_height_descent(tried, font, ismath=False)[0] > points:
+        letters -= 1
+        behind = letters // 2 if ends else 0
+        tried = text[: letters - behind] + "…" + text[len(text) - behind :]
+    return tried
 
 
 def _wrapped(name: str) -> list[str]:
@@ -178,7 +198,7 @@ def _write_name(ax: Axes, group: Group, total: int, top: float, sheet: _Sheet) -
 
 def _write_label(ax: Axes, sheet: _Sheet, text: str, top: float, left: float) -> None:
     middle, below = left + sheet.inches[1] / 2, top + sheet.inches[0] + 0.015
-    ax.text(middle, below, sheet.cut(text), ha="center", va="top", fontsize=_TEXT)
+    ax.text(middle, below, text, ha="center", va="top", fontsize=_TEXT)
 
 
 def _largest(shown: list[tuple[Group, np.ndarray]]) -> list[tuple[Group, np.ndarray]]:

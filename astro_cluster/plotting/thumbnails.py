@@ -77,7 +77,8 @@ def plot_thumbnails(
     Returns
     -------
     `~matplotlib.axes.Axes`
-        Rows without room for a thumbnail, or without a usable image, are dots.  The title tells how
+        Rows without room for a thumbnail, or without a usable image, are dots, above the images where
+        no image of their group has room.  The title tells how
         faithful the plane is, if it is an embedding that has it on record.
 
     Raises
@@ -89,7 +90,8 @@ def plot_thumbnails(
     -----
     Which rows are shown does not depend on chance: the plane is covered with a grid of cells that a
     thumbnail fills, and rows get their place in the order of their distance from the centre of their
-    cell, each if none before it is in its way.
+    cell, each if none before it is in its way; but one row of each group comes before all others, the
+    smallest group first.
 
     Examples
     --------
@@ -120,7 +122,9 @@ def plot_thumbnails(
         plane = Plane.around(
             places[placed], same_scale=same_scale(table, x, y), width=share, aspect=across / height
         )
-        shown = rows[plane.chosen(places[rows], overlap=overlap, most=max_images)]
+        # Else a group of one or two could lie unseen under the images of others.
+        picked = plane.chosen(places[rows], overlap=overlap, most=max_images, groups=group_of[rows])
+        shown = rows[picked]
         if len(shown) >= min(_ENOUGH * min(len(rows), max_images), _PLENTY):
             break
     rest = placed.copy()
@@ -129,7 +133,11 @@ def plot_thumbnails(
     many = len(groups) > 1
     figure_height = 6.55 * plane.aspect + 0.98 + (0.2 * -(-len(groups) // 4) if many else 0)
     _, ax = axes_of(ax, (7.1, figure_height))
-    _draw_dots(ax, places, rest, [group.colour if many else NOISE_COLOUR for group in groups], group_of)
+    colours = [group.colour if many else NOISE_COLOUR for group in groups]
+    _draw_dots(ax, places, rest, colours, group_of)
+    unseen = rest & ~np.isin(group_of, group_of[shown])
+    if many and unseen.any():  # their dots may lie under the images of others
+        _draw_dots(ax, places, unseen, colours, group_of, above=True)
     canvas = plane.canvas()
     for row in shown[::-1]:  # the first ones lie uppermost
         seen = picture(images[row], size=plane.tile, stretch=stretch, colour_map=colour_map, origin=origin)
@@ -175,10 +183,23 @@ def _widths(width: float | None, n: int, aspect: float) -> list[float]:
 
 
 def _draw_dots(
-    ax: Axes, places: np.ndarray, rest: np.ndarray, colours: list[str], group_of: np.ndarray
+    ax: Axes,
+    places: np.ndarray,
+    rest: np.ndarray,
+    colours: list[str],
+    group_of: np.ndarray,
+    *,
+    above: bool = False,
 ) -> None:
     rows = np.flatnonzero(rest)
     # Else the groups drawn last would hide the others wherever they overlap.
     rows = np.random.default_rng(0).permutation(rows)
-    style = {"s": min(marker_size(len(rows)), 9.0), "alpha": 0.6, "linewidths": 0, "rasterized": True}
-    ax.scatter(*places[rows].T, c=[colours[group_of[row]] for row in rows], zorder=2, **style)
+    style: dict[str, object] = {
+        "s": min(marker_size(len(rows)), 9.0),
+        "alpha": 0.6,
+        "linewidths": 0,
+        "zorder": 2,
+    }
+    if above:
+        style = {"s": 24.0, "edgecolors": "white", "linewidths": 0.8, "zorder": 4}
+    ax.scatter(*places[rows].T, c=[colours[group_of[row]] for row in rows], rasterized=True, **style)

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
-__all__ = ["content_hash", "content_hash_of_chunks"]
+__all__ = ["content_hash", "content_hash_of_chunks", "holds"]
 
 _AT_ONCE = 2**27  # bytes of columns that are kept, so that several are hashed in one pass of a file
 _BLOCK = 2**25  # bytes of a column that are converted at a time
@@ -90,7 +90,7 @@ def _is_any(mask: np.ndarray) -> bool:
     return bool(mask.any() if any(mask.strides) else mask.size and mask.flat[0])
 
 
-def _leaves(column: Any) -> Iterator[_Leaf]:
+def _leaves(column: Any, *, wide: bool = False) -> Iterator[_Leaf]:
     """Yield what of a column does not change on a trip through a file.
 
     A masked float and a NaN are the same (VOTable knows no difference), as are a masked
@@ -103,12 +103,12 @@ def _leaves(column: Any) -> Iterator[_Leaf]:
         plain = represent_mixins_as_columns(QTable({"c": column}))
         yield _Leaf(_meaning(column).encode(), None, None, b"")
         for name in plain.colnames:
-            yield from _leaves(plain[name])
+            yield from _leaves(plain[name], wide=wide)
         return
     if column.dtype.names:
         for name in column.dtype.names:
             yield _Leaf(name.encode(), None, None, b"")
-            yield from _leaves(np.asarray(column)[name])
+            yield from _leaves(np.asarray(column)[name], wide=wide)
         return
     mask = np.array(getattr(column, "mask", False), dtype=bool)
     data = column.unmasked if hasattr(column, "unmasked") else column
@@ -116,7 +116,7 @@ def _leaves(column: Any) -> Iterator[_Leaf]:
     data = np.asarray(getattr(data, "data", data)) if np.ma.isMaskedArray(data) else data
     mask = np.broadcast_to(mask, data.shape)
     head = f"{'text' if data.dtype.kind in 'OUS' else 'number'}{data.shape[1:]}".encode()
-    yield _text(head, data, mask) if data.dtype.kind in "OUS" else _number(head, data, mask)
+    yield _text(head, data, mask) if data.dtype.kind in "OUS" else _number(head, data, mask, wide=wide)
 
 
 def _text(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
@@ -127,19 +127,23 @@ def _text(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
     return _Leaf(head, None, np.array([len(item) for item in items], dtype="<i8"), "".join(items).encode())
 
 
-def _number(head: bytes, data: np.ndarray, mask: np.ndarray) -> _Leaf:
-    kind, wide = data.dtype.kind, data.dtype.itemsize == 8
+def _number(head: bytes, data: np.ndarray, mask: np.ndarray, *, wide: bool) -> _Leaf:
+    kind = data.dtype.kind
     # Images are hashed in their own width, which the formats that can hold them keep.
+    own = None if wide else _width_of_image(data)
     if kind == "f":
-        return _Leaf(head, None, None, _Numbers(data, mask, "<f4" if _is_image(data, np.float32) else "<f8"))
+        return _Leaf(head, None, None, _Numbers(data, mask, own or "<f8"))
     if kind == "c":
         return _Leaf(head, None, None, _Numbers(data, mask, "<c16"))
-    whole = "u1" if _is_image(data, np.uint8) else "<u8" if kind == "u" and wide else "<i8"
-    return _Leaf(head, mask, None, _Numbers(data, mask, whole))
+    whole = "<u8" if kind == "u" and data.dtype.itemsize == 8 else "<i8"
+    return _Leaf(head, mask, None, _Numbers(data, mask, own or whole))
 
 
-def _is_image(data: np.ndarray, kind: type) -> bool:
-    return data.ndim > 2 and data.dtype.newbyteorder("=") == kind
+def _width_of_image(data: Any) -> str | None:
+    """Return the type that images are hashed in, None of other columns."""
+    if getattr(data, "ndim", 0) < 3 or not hasattr(data, "dtype"):
+        return None
+    return {"f4": "<f4", "u1": "u1"}.get(data.dtype.str[1:])
 
 
 def _meaning(column: Any) -> str:
@@ -184,14 +188,48 @@ def content_hash(table: Table, names: Iterable[str] | None = None) -> str:
     >>> content_hash(a) == content_hash(b)
     True
     """
+    return _hash(table, sorted(table.colnames if names is None else names))
+
+
+def _hash(table: Table, names: Iterable[str], *, wide: bool = False) -> str:
     digest = hashlib.sha256()
-    for name in sorted(table.colnames if names is None else names):
+    for name in names:
         column = table[name]
         digest.update(_title(name, column))
-        for leaf in _leaves(column):
+        for leaf in _leaves(column, wide=wide):
             for section in leaf.sections():
                 digest.update(section)
     return "sha256:" + digest.hexdigest()
+
+
+def holds(table: Table, names: Iterable[str], recorded: str) -> bool:
+    """Tell whether columns have the content that a hash on record is of.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Any table.
+    names : iterable of str
+        Columns to take.
+    recorded : str
+        What `content_hash` gave, now or in an older version, which hashed images in 8 bytes a number.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> table = QTable({"x": [1.0, 2.0]})
+    >>> holds(table, ["x"], content_hash(table)), holds(table[::-1], ["x"], content_hash(table))
+    (True, False)
+    """
+    names = sorted(names)
+    if _hash(table, names) == recorded:
+        return True
+    columns = [table[name] for name in names]
+    has_images = any(_width_of_image(c) or getattr(getattr(c, "dtype", None), "names", None) for c in columns)
+    return has_images and _hash(table, names, wide=True) == recorded
 
 
 # ---------------------------------------------------------------- tables in parts

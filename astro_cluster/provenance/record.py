@@ -139,6 +139,8 @@ def _same(one: Any, other: Any) -> bool:
     """Tell whether two columns hold the same, without hashing where that can be seen at once."""
     if one is other:
         return True
+    if getattr(one, "unit", None) != getattr(other, "unit", None):
+        return content_hash(QTable({"c": one})) == content_hash(QTable({"c": other}))
     if type(one) is type(other) and getattr(one, "dtype", None) is not None and one.dtype == other.dtype:
         bare = [np.ma.getdata(np.asarray(getattr(column, "unmasked", column))) for column in (one, other)]
         masks = [np.asarray(getattr(column, "mask", False)) for column in (one, other)]

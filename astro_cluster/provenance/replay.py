@@ -14,12 +14,14 @@ from astropy.table import QTable, Table
 
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.provenance.codec import decode
-from astro_cluster.provenance.hashing import content_hash
+from astro_cluster.provenance.hashing import holds
 from astro_cluster.provenance.record import META_KEY, STEPS, records
 
 __all__ = ["register_lender", "rerun"]
 
 _PATHS = {"source", "reference", "onto", "image"}  # parameters that may name files
+# Parameters that write files.  No step records them, and a table must not choose what is written.
+_WRITING = {"save", "checkpoint", "memmap"}
 ENTRY_POINTS = "astro_cluster.steps"
 
 Lender = Callable[[QTable, str], Any]
@@ -100,6 +102,11 @@ def _call_of(record: dict[str, Any], folder: Path) -> tuple[Callable[..., QTable
         parameters = {key: decode(value) for key, value in record["parameters"].items()}
     except InputError as error:
         raise InputError(f"step {record['function']!r} cannot be run again: {error}") from error
+    if refused := sorted(key for key in _WRITING & set(parameters) if isinstance(parameters[key], str)):
+        raise InputError(
+            f"the record of step {record['function']!r} names a file to write ({', '.join(refused)}), which "
+            "no step of astro_cluster records: it has been changed by hand, and is not run"
+        )
     if not record.get("service"):  # else it may be a name that only looks like a file's
         parameters |= {key: _relocated(parameters[key], folder) for key in _PATHS & set(parameters)}
     # What stands for a model may know a file, too.
@@ -131,8 +138,8 @@ def _starting_table(
         )
     function, parameters = _call_of(history[0], folder)
     start = function(**parameters)
-    before, now = history[0]["input_hash"], records(start)[0]["input_hash"]
-    if before != now:
+    before, now = history[0]["input_hash"], records(start)[0]
+    if before != now["input_hash"] and not holds(start, now["inputs"], before):
         _warn(f"{history[0]['parameters'].get('source', 'the source')} has changed since the record was made")
     return start, steps
 
@@ -243,7 +250,7 @@ def rerun(table: QTable | Table | str | os.PathLike[str]) -> QTable:
                 "table any more: keep the input columns in a file that is to be run again"
             )
         # What was read in chunks was never there as a whole to be hashed.
-        if record["input_hash"] and content_hash(current, record["inputs"]) != record["input_hash"]:
+        if record["input_hash"] and not holds(current, record["inputs"], record["input_hash"]):
             _warn(f"the input columns of step {record['function']!r} have changed since the record was made")
         if record.get("service"):
             service = record["service"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import tarfile
 import warnings
@@ -15,9 +16,12 @@ from astropy.table import QTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.optimize import brentq
 
 import astro_cluster as ac
+from astro_cluster.cutouts import flags
+from astro_cluster.cutouts.flags import block_measures
 from astro_cluster.cutouts.quality import QUALITIES, qualities_of, quality_of
 from astro_cluster.exceptions import InputError
 
@@ -354,3 +358,83 @@ def test_the_images_with_gaps_are_found_and_no_other(real_data: Path) -> None:
         "map_Mstar_TNG100-1_0_069_50kpc_2048_sci_cam2.fits": 0.0769,
         "map_Mstar_TNG100-1_12_051_50kpc_2048_sci_cam0.fits": 0.3676,
     }
+
+
+# ---------------------------------------------------------------- kernels, flat areas, inverted images
+
+
+@pytest.mark.parametrize(
+    "shape", [(9, 8), (40, 31), (64, 201), (131, 90), (255, 255), (260, 300), (400, 390)]
+)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i2", "?", "f2", ">f4"])
+def test_kernels_measure_as_numpy_does(
+    shape: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(shape[0])
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = rng.gamma(1.0, 1.0, (7, *shape)) + 30 * np.exp(
+        -np.hypot(x - shape[1] / 2 - 2, y - shape[0] / 2) / 9
+    )
+    image = (image * 6).clip(0, 120).astype(dtype)
+    image[1, : shape[0] // 3] = 0
+    image[2] = 1
+    if image.dtype.kind == "f":
+        image[3][rng.random(shape) < 0.2] = np.nan
+        image[4, :, :3], image[5] = np.inf, np.nan
+    stacks = [image, np.stack([image, image[:, ::-1], image[::-1]], axis=3)]
+    for stack in stacks:
+        for options in ({}, {"inverted": True}, {"saturation": 50.0}, {"saturation": 9.0, "inverted": True}):
+            found = block_measures(stack, **options)
+            with monkeypatch.context() as patch:
+                patch.setattr(flags, "_kernels", lambda: None)
+                expected = block_measures(stack, **options)
+            assert list(found) == list(expected) == list(QUALITIES)
+            for name in QUALITIES:
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_flat_fraction_is_that_of_pixels_amid_equal_ones(channels: int) -> None:
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 2, (60, 50)).astype("u1")  # some are equal by chance
+    image[5:30, 9:41] = 7
+    assert (maximum_filter(image, 3) == minimum_filter(image, 3)).sum() > 23 * 30
+    expected = np.mean((maximum_filter(image, 3) == minimum_filter(image, 3))[1:-1, 1:-1])
+    if channels:
+        image = np.stack([image] * channels, axis=2)
+    assert quality_of(image)["flat_fraction"] == pytest.approx(expected, rel=1e-12)
+    assert quality_of(_noise())["flat_fraction"] == 0
+    assert quality_of(np.full((9, 9), 4.0))["flat_fraction"] == 1
+
+
+def test_inverted_images_are_measured_as_the_others() -> None:
+    image = (_gaussian(65) * 250 + np.random.default_rng(2).integers(0, 5, (65, 65))).astype("u1")
+    image[30:34, 30:34] = 255
+    expected, found = quality_of(image), quality_of(255 - image, inverted=True)
+    for name in QUALITIES[2:]:
+        assert found[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-6), name
+    wrong = quality_of(255 - image)
+    assert wrong["peak_offset"] > 0.3 > found["peak_offset"]
+    assert wrong["concentration"] != pytest.approx(expected["concentration"], abs=0.3, nan_ok=True)
+    at_most = quality_of(-image.astype(float), saturation=-100, inverted=True)["saturated_fraction"]
+    assert at_most == np.mean(image >= 100)
+    table = ac.image_quality(QTable({"image": [255 - image]}), inverted=True)
+    assert table["peak_offset"][0] == found["peak_offset"]
+
+
+@pytest.mark.realdata
+def test_strips_with_edge_data_are_flat(real_data: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    folder = real_data / "jwst"
+    with (folder / "spurious_labels.csv").open() as file:
+        reasons = {row["source_id"]: row["reason"] for row in csv.DictReader(file)}
+    paths = sorted((folder / "spurious").glob("*.png"))
+    strips = np.stack([np.asarray(pillow.open(path).convert("L")) for path in paths])
+    flat = qualities_of(strips, panels="auto")["flat_fraction"]
+    is_edge = np.array([reasons[path.stem] == "edge data" for path in paths])
+    assert is_edge.sum() == 7
+    better = (
+        np.mean(flat[is_edge][:, None] > flat[~is_edge])
+        + np.mean(flat[is_edge][:, None] == flat[~is_edge]) / 2
+    )
+    assert better > 0.8  # the area under the curve of the seven against those next to stars

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
+from astropy.table import QTable
 from PIL import Image
 
 import astro_cluster as ac
@@ -79,6 +80,32 @@ def test_quality_is_that_of_the_original_pixels(tars):
         expected = quality_of(stamp, saturation=5.0)
         assert {name: out[name][i] for name in QUALITIES} == pytest.approx(expected, nan_ok=True)
     assert not set(QUALITIES) & set(ac.read_cutouts(str(tars / "*.tar"), size=8, quality=False).colnames)
+
+
+def test_the_quality_of_stamps_side_by_side_is_that_of_the_original_pixels(tmp_path):
+    rng = np.random.default_rng(4)
+    strips = np.zeros((5, 40, 80), dtype=np.uint8)
+    for left in (2, 41):
+        strips[:, 3:33, left : left + 31] = rng.integers(1, 255, (5, 30, 31))
+    strips[1, 3:33, 41:72] = 0  # one stamp is dark
+    strips[2, 5:20, 41:60] = 99
+    pictures(tmp_path, **dict(zip("abcde", strips, strict=True)))
+    for panels in ("auto", 2):
+        out = ac.read_cutouts(tmp_path, size=12, scale="minmax", panels=panels, inverted=True)
+        expected = ac.image_quality(QTable({"image": strips}), panels=panels, inverted=True)
+        for name in QUALITIES:
+            np.testing.assert_array_equal(out[name], expected[name], name)
+        assert out["zero_fraction"].tolist() == [0, 1, 0, 0, 0]
+    assert ac.records(out)[-1]["parameters"]["panels"] == 2
+    for wrong, message in (
+        ({"panels": 0}, "panels=0 is no number"),
+        ({"panels": True}, "panels=True is no number"),
+        ({"panels": 2, "quality": False}, "panels is for the quality"),
+        ({"inverted": True, "quality": False}, "inverted is for the quality"),
+        ({"panels": 200}, "none of 5 images can be read"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ac.read_cutouts(tmp_path, **wrong)
 
 
 def test_the_number_of_threads_changes_nothing(tars):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Column, MaskedColumn, QTable
+from astropy.table import Column, MaskedColumn, QTable, vstack
 from astropy.utils.masked import Masked
+from astropy.utils.metadata import MergeConflictWarning
 
 import astro_cluster as ac
 from astro_cluster import fitsblocks, fitstable
@@ -182,6 +186,10 @@ def test_damaged_stacks_are_one_clear_error(tmp_path: Path) -> None:
             open_stack(tmp_path / name)
     with pytest.raises(InputError, match="no file"):
         open_stack(tmp_path / "e.fits")
+    with zipfile.ZipFile(tmp_path / "g.npy", "w") as archive:
+        archive.writestr("a.npy", "")
+    with pytest.raises(InputError, match="an archive of arrays"):
+        open_stack(tmp_path / "g.npy")
     np.save(tmp_path / "f.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"f\.npy"):
         open_stack(tmp_path / "f.npy")
@@ -200,6 +208,58 @@ def test_damaged_links_are_no_links(stack_file: Path) -> None:
             ac.images_of(table)
     with pytest.raises(InputError, match="links to no images"):
         linked_images(QTable({"id": [1]}))
+    linked = link_images(QTable({"id": [1]}), stack_file, rows=[0])
+    for shape in (8, None, "8 x 9"):
+        linked.meta[LINK_KEY] = {**linked.meta[LINK_KEY], "shape": shape}
+        with pytest.raises(InputError, match="does not say of which stack"):
+            ac.images_of(linked)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["x" * 5000, "a\0b.fits", "/dev/zero", "http://example.org/a.fits", "pipe.fits", "sub"],
+)
+def test_a_link_opens_nothing_but_a_regular_file(stack_file: Path, tmp_path: Path, place: str) -> None:
+    """A table from elsewhere is read whatever it links to; only its images are missed."""
+    os.mkfifo(tmp_path / "pipe.fits")
+    (tmp_path / "sub").mkdir()
+    linked = link_images(QTable({"id": [7]}), stack_file, rows=[0])
+    linked.meta[LINK_KEY] = {**linked.meta[LINK_KEY], "file": place}
+    linked.write(tmp_path / "t.ecsv", format="ascii.ecsv")
+    back = ac.read(tmp_path / "t.ecsv")
+    assert back["id"].tolist() == [7]
+    with pytest.raises(InputError, match="not where they were"):
+        ac.images_of(back)
+
+
+def test_what_astropy_stacks_is_not_taken_for_one_stack(stack_file: Path, tmp_path: Path) -> None:
+    """It puts the lists of the links one behind the other, and takes the rest from the last table."""
+    one = link_images(QTable({"id": [0, 1]}), stack_file, rows=[0, 1])
+    np.save(tmp_path / "other.npy", _images()[::-1])
+    other = link_images(QTable({"id": [2]}), tmp_path / "other.npy", column="image", rows=[2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MergeConflictWarning)
+        different, same = vstack([one, other]), vstack([one, one[::-1]])
+    for stacked in (different, same):
+        with pytest.raises(InputError, match="was stacked of several"):
+            ac.images_of(stacked)
+    again = link_images(same, stack_file)
+    np.testing.assert_array_equal(ac.images_of(again), _images()[[0, 1, 1, 0]])
+
+
+def test_rows_in_a_changed_column_are_checked(stack_file: Path) -> None:
+    table = link_images(QTable({"id": [0, 1]}), stack_file, rows=[0, 1])
+    table[ROW_COLUMN] = [-3, 1]
+    with pytest.raises(InputError, match="names image -3, counted from 0"):
+        ac.images_of(table)
+    table[ROW_COLUMN] = [[0, 1], [2, 3]]
+    with pytest.raises(InputError, match="2 whole numbers, one a row"):
+        ac.images_of(table)
+
+
+def test_images_inside_do_not_need_a_row_of_a_stack() -> None:
+    rows = MaskedColumn([0, 0], mask=[False, True])
+    assert usable_images(QTable({"image": np.ones((2, 8, 8)), ROW_COLUMN: rows})).tolist() == [True, True]
 
 
 def test_the_hash_is_of_what_is_there() -> None:
@@ -294,8 +354,17 @@ def test_a_linked_table_runs_again(tmp_path: Path) -> None:
     assert ac.records(back)[-1]["inputs"] == {"image": ""}
     again = ac.rerun(tmp_path / "q.vot")
     np.testing.assert_array_equal(again["edge_asymmetry"], table["edge_asymmetry"])
+    assert again.colnames == back.colnames
     linked = ac.image_quality(back, overwrite=True)
     np.testing.assert_array_equal(linked["spike_power"], table["spike_power"])
+
+
+def test_linked_images_with_a_unit_are_known_again(tmp_path: Path) -> None:
+    """Warnings are errors here: that the input columns have changed, say."""
+    source = ac.write(QTable({"image": _images(6, shape=(16, 16)) * u.nJy}), tmp_path / "gal.fits")
+    table = ac.image_quality(remember_stack(ac.read(source), source))
+    _written(table, tmp_path / "q.vot")
+    np.testing.assert_array_equal(ac.rerun(tmp_path / "q.vot")["spike_power"], table["spike_power"])
 
 
 # ---------------------------------------------------------------- large FITS tables

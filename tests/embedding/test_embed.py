@@ -646,8 +646,10 @@ def test_no_usable_row(table, images):
         ac.embed(images[:1], "pca")
     infinite = images.copy()
     infinite["image"][8, 0, 0] = np.inf
-    with pytest.raises(InputError, match="infinite pixels, the first in row 8"):
+    with pytest.raises(InputError, match=r"infinite pixels, the first in row 8.*missing='drop'"):
         ac.embed(infinite, "pca")
+    without = ac.embed(infinite, "pca", missing="drop", n_components=2, faithfulness=False)["pca"]
+    assert np.flatnonzero(without.mask.any(axis=1)).tolist() == [5, 8, 9]  # 5 and 9 are marked as bad
 
 
 def test_what_a_method_complains_of_is_passed_on(table):

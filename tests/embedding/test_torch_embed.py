@@ -187,3 +187,21 @@ def main_says(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit):
         main(list(arguments))
     return capsys.readouterr().out
+
+
+def test_a_model_file_may_take_the_place_of_itself(images, tmp_path, capsys):
+    table, model = ac.write(images, tmp_path / "gal.fits"), tmp_path / "ae.safetensors"
+    ac.embed(images, "dense-autoencoder", save=model, faithfulness=False, **SMALL)
+    old = model.read_bytes()
+    words = ["embed", table, "-o", tmp_path / "a.vot", "--model", model, "--save", model, "--overwrite"]
+
+    def run(*more: str) -> int:
+        with pytest.raises(SystemExit) as leave:
+            main([str(word) for word in (*words, "--no-faithfulness", *more)])
+        return leave.value.code
+
+    assert run() == 2
+    assert "is the model itself; leave it out, or give --refit" in capsys.readouterr().err
+    assert model.read_bytes() == old
+    assert run("--refit", "--seed", "5") == 0
+    assert ac.embedding.load_model(model).random_state == 5
