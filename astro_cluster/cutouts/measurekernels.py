@@ -175,7 +175,7 @@ def _edge_asymmetry(light: np.ndarray, known: np.ndarray, has_gaps: bool, floor:
     number = 0
     for i in range(CELLS):
         for j in range(CELLS):
-            if i == 0 or i == CELLS - 1 or j == 0 or j == CELLS - 1:  # noqa: PLR1714
+            if i == 0 or i == CELLS - 1 or j == 0 or j == CELLS - 1:
                 boxes[number, 0], boxes[number, 1] = rows[i], rows[i] + height
                 boxes[number, 2], boxes[number, 3] = columns[j], columns[j] + width
                 number += 1

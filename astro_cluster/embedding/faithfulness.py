@@ -62,11 +62,13 @@ def _penalties(seen: np.ndarray, meant: np.ndarray, own: np.ndarray, k: int) -> 
             nearest[place] = j
         far = meant[i]
         for j in nearest[:held]:
-            distance, nearer = far[j], 0
+            distance, nearer, equal = far[j], 0, 0
             for other in range(n):
                 nearer += far[other] < distance
-            for other in range(j):
-                nearer += far[other] == distance
+                equal += far[other] == distance
+            if equal > 1:
+                for other in range(j):
+                    nearer += far[other] == distance
             # The row itself is at no distance: it was counted wherever it is not the later of two equals.
             itself = far[own[i]] < distance or (far[own[i]] == distance and own[i] < j)
             totals[i] += max(0, nearer - itself + 1 - k)

@@ -256,8 +256,7 @@ class _Panels:
             begin, end = 0, end - begin
         edges = np.linspace(0, self.n, min(self.n, _TASKS) + 1).astype(int)
         tasks = [
-            partial(pack, rows, begin, end, self.values, a, b, self.sums)
-            for a, b in pairwise(edges.tolist())
+            partial(pack, rows, begin, end, self.values, a, b, self.sums) for a, b in pairwise(edges.tolist())
         ]
         run_all(tasks, self.n_threads)
 
