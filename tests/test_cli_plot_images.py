@@ -120,7 +120,7 @@ MISTAKES = {
     "residuals of a sheet": (["--sheet", "--no-residuals"], "--no-residuals has no meaning"),
     "no label for the region": (["--region"], "--label spurious"),
     "no label for the recall": (["--recall"], "--label spurious"),
-    "no such label": (["--recall", "--label", "spurios"], "did you mean 'spurious'"),
+    "no such label": (["--recall", "--label", "spurious_"], "did you mean 'spurious'"),
     "no model": (["--reconstructions"], "--model ae.safetensors"),
     "rows that are none": (
         ["--reconstructions", "--model", "a", "--rows", "1,x"],
