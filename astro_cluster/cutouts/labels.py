@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from astropy.utils.masked import Masked
 
 from astro_cluster.columns import require, with_info
 from astro_cluster.config import conf
+from astro_cluster.cutouts.naming import stem_of
 from astro_cluster.exceptions import InputError
 from astro_cluster.tables import read
 
@@ -265,6 +266,8 @@ def joined(names: dict[str, Any], labels: Any, on: Any = None) -> Joined:
     column = table[theirs]
     whole = _is_whole(names[mine]) or _is_whole(column)
     wanted, keys = _keys_of(names[mine], whole=whole), _keys_of(column, whole=whole)
+    if not mine:
+        keys = _as_stems(keys, wanted)
     rows: dict[Any, int] = {}
     for row, key in enumerate(keys):
         if key is not None:
@@ -338,8 +341,14 @@ def _fits(stems: Any, column: Any) -> bool:
         return False
     whole = _is_whole(column)
     here = {key for key in _keys_of(stems, whole=whole) if key is not None}
-    there = {key for key in _keys_of(column, whole=whole) if key is not None}
+    there = {key for key in _as_stems(_keys_of(column, whole=whole), here) if key is not None}
     return len(here & there) * 2 > min(len(here), len(there))
+
+
+def _as_stems(keys: Sequence[Any], stems: Iterable[Any]) -> list[Any]:
+    """Return names of files without folders and endings, unless they stand so among the images' already."""
+    known = set(stems)
+    return [stem_of(key) if isinstance(key, str) and key not in known else key for key in keys]
 
 
 def _judged(

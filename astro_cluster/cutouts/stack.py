@@ -138,9 +138,12 @@ def source_of_images(table: Table, column: str | None = None) -> str:
     >>> source_of_images(QTable({"image": np.ones((2, 8, 8))}))
     'image'
     """
-    if link_of(table) is not None and ROW_COLUMN in table.colnames:
-        inside = [name for name in table.colnames if is_stack(table[name])]
-        if (column is None and not inside) or (column is not None and column not in table.colnames):
+    link = link_of(table)
+    if link is not None and ROW_COLUMN in table.colnames:
+        inside = any(is_stack(table[name]) for name in table.colnames)
+        absent = column is None or column not in table.colnames
+        # With images inside as well, those of the file have to be meant by name.
+        if absent and (not inside or (column is not None and column == link.get("column"))):
             return ROW_COLUMN
     return image_column(table, column)
 

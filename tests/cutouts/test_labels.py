@@ -239,3 +239,10 @@ def test_without_openpyxl_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(InputError, match=r"pip install 'astro_cluster\[images\]'"):
         read_workbook(tmp_path / "a.xlsx")
+
+
+def test_labels_by_the_names_of_files_with_folders_and_endings():
+    names = {"": np.ma.array(["a_cam0", "a_cam1"])}
+    labels = Table({"member": ["home/me/sci/a_cam1.fits", "home/me/sci/a_cam0.fits"], "good": [1, 0]})
+    assert joined(names, labels).columns["good"].tolist() == [0, 1]
+    assert joined(names, labels, "member").columns["good"].tolist() == [0, 1]

@@ -472,3 +472,12 @@ def test_large_tables_of_others_are_read_as_astropy_does(
             assert type(found[name]) is type(expected[name])
             _assert_same(found[name], expected[name])
     assert len(ac.read(tmp_path / "a.fits")) == 3
+
+
+def test_a_column_that_is_not_there_is_not_looked_for_in_the_file(stack_file: Path) -> None:
+    table = link_images(QTable({"id": [0, 1]}), stack_file, rows=[0, 1])
+    table["stamp"] = np.ones((2, 4, 4))
+    with pytest.raises(InputError, match="no column 'pixels'"):
+        ac.images_of(table, "pixels")
+    assert ac.images_of(table).shape[1:] == (4, 4)
+    assert ac.images_of(table, table.meta["astro_cluster_images"]["column"]).shape[1:] != (4, 4)
