@@ -398,7 +398,7 @@ REGISTRY: dict[str, ColumnSpec] = {
     "n_sources": ColumnSpec("n_sources", "meta.number;src", "Sources detected in the image"),
     "neighbour_distance": ColumnSpec(
         "neighbour_distance",
-        "instr.pixel",
+        "pos.angDistance;instr.pixel",
         "Distance of the brightest other source from the one in the middle",
         "pix",
         form=".2f",

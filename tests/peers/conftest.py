@@ -74,7 +74,8 @@ def samp_client() -> Iterator[Callable[..., SAMPIntegratedClient]]:
 
     yield connect
     for client in connected:
-        with contextlib.suppress(ConnectionError, SAMPProxyError):  # the hub has ended first, or just ends
+        # The hub has ended first, or just ends, or another server has its port by now.
+        with contextlib.suppress(ConnectionError, SAMPProxyError, xmlrpc.client.ProtocolError):
             client.disconnect()
 
 
