@@ -149,7 +149,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n, n_latent_) array of float32
+        (n, d) array of float32
 
         Raises
         ------
@@ -326,7 +326,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n, n_latent_) array of float32
+        (n, d) array of float32
             NaN for images without any pixel.  With ``average_symmetries`` the mean over all turned and
             mirrored images, which does not depend on how an object lies.
 
