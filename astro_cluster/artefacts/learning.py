@@ -15,12 +15,12 @@ from astro_cluster.artefacts.classifying import Learnt, design_of, learn_from
 from astro_cluster.artefacts.labels import Labels, labels_of
 from astro_cluster.artefacts.material import material_of
 from astro_cluster.artefacts.ranking import suspicion_of
-from astro_cluster.calibrating import binned, scores_of
 from astro_cluster.columns import add_column, check_free
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.features import Features
 from astro_cluster.provenance import Step, step
 from astro_cluster.resampling import checked_seed
+from astro_cluster.scoring import binned, scores_of
 from astro_cluster.tables import Source, as_qtable, derive
 
 __all__ = ["learn"]

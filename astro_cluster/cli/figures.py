@@ -34,6 +34,7 @@ class Kind(StrEnum):
 
 
 def draw_clusters(table: QTable, x: str | None = None, y: str | None = None, **options: Any) -> Artist:
+    """Draw groups in two columns, as the options of `plot` say."""
     from astro_cluster.plotting import plot_clusters
 
     if x is None or y is None:
@@ -42,6 +43,7 @@ def draw_clusters(table: QTable, x: str | None = None, y: str | None = None, **o
 
 
 def draw_sky(table: QTable, **options: Any) -> Artist:
+    """Draw groups on the sky, as the options of `plot` say."""
     from astro_cluster.plotting import plot_sky
 
     return plot_sky(table, **options)
@@ -54,6 +56,7 @@ def draw_types(
     level: int | None = None,
     top: int | None = None,
 ) -> Artist:
+    """Draw the types of each group, as the options of `plot` say."""
     import astro_cluster as ac
 
     options = {"level": level} | ({} if top is None else {"top": top})
@@ -65,6 +68,7 @@ def draw_types(
 
 
 def draw_alluvial(table: QTable, runs: list[str] | None = None) -> Artist:
+    """Draw how rows go from group to group between runs, as the options of `plot` say."""
     from astro_cluster.plotting import plot_alluvial
 
     if runs is None and "run_a" not in table.colnames:
@@ -75,6 +79,7 @@ def draw_alluvial(table: QTable, runs: list[str] | None = None) -> Artist:
 def draw_reliability(
     table: QTable, by: str | None = None, prefix: str = "", seed: int | None = None
 ) -> Artist:
+    """Draw how honest memberships are, as the options of `plot` say."""
     import astro_cluster as ac
 
     if by is None:
@@ -83,12 +88,14 @@ def draw_reliability(
 
 
 def draw_choice(table: QTable) -> Artist:
+    """Draw the criteria for a number of groups, as the options of `plot` say."""
     from astro_cluster.plotting import plot_choice
 
     return plot_choice(table)
 
 
 def draw_radius(table: QTable) -> Artist:
+    """Draw what each radius of a match finds, as the options of `plot` say."""
     from astro_cluster.plotting import plot_radius
 
     return plot_radius(table)
@@ -107,12 +114,14 @@ def _marks(table: QTable, label: str, value: str) -> Any:
 def draw_thumbnails(
     table: QTable, x: str | None = None, y: str | None = None, by: str | None = None, **options: Any
 ) -> Artist:
+    """Draw images at their place in a plane, as the options of `plot` say."""
     from astro_cluster.plotting import plot_thumbnails
 
     return plot_thumbnails(table, x, y, cluster=_groups(by, options), **options)
 
 
 def draw_sheet(table: QTable, by: str | None = None, **options: Any) -> Artist:
+    """Draw images of each group, as the options of `plot` say."""
     from astro_cluster.plotting import plot_contact_sheet
 
     return plot_contact_sheet(table, cluster=_groups(by, options), **options)
@@ -125,6 +134,7 @@ def _groups(by: str | None, options: dict[str, Any]) -> str | bool | None:
 
 
 def draw_reconstructions(table: QTable, model: str | None = None, **options: Any) -> Artist:
+    """Draw images over what an autoencoder makes of them, as the options of `plot` say."""
     from astro_cluster.plotting import plot_reconstructions
 
     if model is None:
@@ -140,6 +150,7 @@ def draw_region(
     value: str = "true",
     **options: Any,
 ) -> Artist:
+    """Draw the clusters in which a label gathers, as the options of `plot` say."""
     from astro_cluster.plotting import plot_region
 
     if label is None:
@@ -156,6 +167,7 @@ def draw_recall(
     threshold: float = 0.05,
     **options: Any,
 ) -> Artist:
+    """Draw how many bad rows a ranking finds, as the options of `plot` say."""
     import astro_cluster as ac
 
     if "recall" in table.colnames and "inspected" in table.colnames:  # a curve already
@@ -173,6 +185,7 @@ def draw_recall(
 
 
 def draw_learning(table: QTable) -> Artist:
+    """Draw the loss against the epoch, as the options of `plot` say."""
     from astro_cluster.plotting import plot_learning_curve
 
     return plot_learning_curve(table)
