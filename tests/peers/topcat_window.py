@@ -15,6 +15,7 @@ from pathlib import Path
 from . import programs
 
 FIRST_ROW, ROW_HEIGHT = 113, 16  # of a list in a window
+_TICK = 90  # of 255: the tick has 51, the border of its box 122
 _SUBSETS, _BROWSER, _ACTIONS, _SEND = (270, 40), (148, 40), (342, 40), (116, 40)
 
 
@@ -67,13 +68,18 @@ class TopcatWindow:
         time.sleep(0.35)  # a second click sooner would be a double click
 
     def _tick(self, window: str, x: int, y: int) -> None:
-        """Click a box until its tick is seen."""
+        """Click a box until its tick, which is darker than its border, is seen."""
+
+        def ticked() -> bool:
+            return min(self._look(window, f"12x12+{x - 6}+{y - 6}"), default=255) < _TICK
+
         for _ in range(4):
             self._painted(window)
-            before = self._look(window, box := f"12x12+{x - 6}+{y - 6}")
+            if ticked():  # the last click came late: another would take it away
+                return
             self._click(window, x, y)
             with contextlib.suppress(TimeoutError):
-                programs.wait_for(lambda: self._look(window, box) != before, 3, "the tick", pause=0.1)  # noqa: B023
+                programs.wait_for(ticked, 5, "the tick", pause=0.1)
                 return
         raise AssertionError("the box was clicked and shows no tick")
 
