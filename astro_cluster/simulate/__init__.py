@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from astro_cluster.simulate.galaxy_images import ARTEFACTS, GALAXY_TYPES, galaxies
 from astro_cluster.simulate.image_files import write_strips, write_tars
+from astro_cluster.simulate.quasar_files import native_grid, write_spectra
+from astro_cluster.simulate.quasar_spectra import quasars
 from astro_cluster.simulate.sky_mosaic import mosaic
 from astro_cluster.simulate.strips_of_stamps import FILTERS, REASONS, strips
 from astro_cluster.simulate.xray import chandra, simbad
@@ -20,8 +22,11 @@ __all__ = [
     "chandra",
     "galaxies",
     "mosaic",
+    "native_grid",
+    "quasars",
     "simbad",
     "strips",
+    "write_spectra",
     "write_strips",
     "write_tars",
 ]

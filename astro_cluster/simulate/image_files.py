@@ -65,13 +65,13 @@ def write_tars(table: QTable, folder: str | os.PathLike[str], *, overwrite: bool
     >>> [path.name for path in write_tars(simulate.galaxies(6, size=16), folder)]
     ['map_SIM_00000_50kpc_sci.tar', 'map_SIM_00001_50kpc_sci.tar']
     """
-    _need(table, ("source_id", "image", "pixel_scale", "redshift", "ra", "dec"), "galaxies")
-    folder = _folder(folder)
+    need_columns(table, ("source_id", "image", "pixel_scale", "redshift", "ra", "dec"), "galaxies")
+    folder = make_folder(folder)
     paths = []
     for start in range(0, len(table), _CAMERAS):
         name = f"map_SIM_{start // _CAMERAS:05d}_50kpc_sci"
         path = folder / f"{name}.tar"
-        _check_free(path, overwrite=overwrite)
+        check_free(path, overwrite=overwrite)
         part = path.with_name(f".{path.name}.part")
         with tarfile.open(part, "w") as tar:
             for camera, row in enumerate(range(start, min(start + _CAMERAS, len(table)))):
@@ -193,14 +193,14 @@ def write_strips(
     """
     from PIL import Image
 
-    _need(table, ("source_id", "image", "redshift", "label", "reason"), "strips")
-    folder = _folder(folder)
+    need_columns(table, ("source_id", "image", "redshift", "label", "reason"), "strips")
+    folder = make_folder(folder)
     paths = [
         folder / f"SIM_z{float(redshift):.1f}_{int(source)}_F115W-F444W_crop.png"
         for redshift, source in zip(table["redshift"], table["source_id"], strict=True)
     ]
     for path in (*paths, folder / "labels.csv", folder / "labels.xlsx"):
-        _check_free(path, overwrite=overwrite)
+        check_free(path, overwrite=overwrite)
     for path, image in zip(paths, table["image"], strict=True):
         part = path.with_name(f".{path.name}.part")
         Image.fromarray(np.ascontiguousarray(image)).save(part, format="png", compress_level=1)
@@ -231,14 +231,16 @@ def _write_labels(table: QTable, folder: Path, random_state: int) -> None:
     part.replace(folder / "labels.xlsx")
 
 
-def _need(table: QTable, names: Sequence[str], maker: str) -> None:
+def need_columns(table: QTable, names: Sequence[str], maker: str) -> None:
+    """Raise an InputError unless a table has rows and the columns that a simulation gives it."""
     missing = [name for name in names if name not in getattr(table, "colnames", ())]
     if missing or not len(table):
         what = f"has no column {missing[0]!r}" if missing else "has no rows"
         raise InputError(f"the table {what}; give the table of simulate.{maker}, or some of its rows")
 
 
-def _folder(folder: str | os.PathLike[str]) -> Path:
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return a folder, made if it is not there; an InputError says why it cannot be."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -247,6 +249,7 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_free(path: Path, *, overwrite: bool) -> None:
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise an InputError if a file is there that must not be replaced."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; give overwrite=True to replace it, or another folder")
