@@ -46,7 +46,7 @@ def tail_shares(x: np.ndarray) -> np.ndarray:
     return found
 
 
-def evidence_of(x: np.ndarray, direction: Direction = "high") -> np.ndarray:
+def evidence_of(x: np.ndarray, direction: Direction = "high", *, strongest: float = STRONGEST) -> np.ndarray:
     """Return how strongly each value speaks against its row.
 
     Parameters
@@ -55,6 +55,8 @@ def evidence_of(x: np.ndarray, direction: Direction = "high") -> np.ndarray:
         Values; NaN where there is none.
     direction : {"high", "low", "both"}, optional
         Which values are suspicious; with "both" those far from the median on either side.
+    strongest : float, optional
+        Where the extrapolated tail ends.
 
     Returns
     -------
@@ -85,11 +87,12 @@ def evidence_of(x: np.ndarray, direction: Direction = "high") -> np.ndarray:
     if direction not in DIRECTIONS:
         raise InputError(f"direction {direction!r} is not known; give one of {', '.join(DIRECTIONS)}")
     if direction == "low":
-        return _of_high(-x)
-    return _of_high(x) if direction == "high" else np.maximum(_of_high(x), _of_high(-x))
+        return _of_high(-x, strongest)
+    high = _of_high(x, strongest)
+    return high if direction == "high" else np.maximum(high, _of_high(-x, strongest))
 
 
-def _of_high(x: np.ndarray) -> np.ndarray:
+def _of_high(x: np.ndarray, strongest: float) -> np.ndarray:
     seen = ~np.isnan(x)
     found = np.full(len(x), np.nan)
     if not seen.any():
@@ -100,10 +103,10 @@ def _of_high(x: np.ndarray) -> np.ndarray:
     width, beyond = high / 2 - middle / 2, values / 2 - high / 2
     outside = values > high
     least = -np.log10(1 - _BULK)
-    extrapolated = np.full(len(values), STRONGEST)
+    extrapolated = np.full(len(values), strongest)
     if width > 0:
         with np.errstate(over="ignore"):
             extrapolated = least + beyond / width * np.log10(0.5 / (1 - _BULK))
-    strong = np.minimum(extrapolated, STRONGEST)
+    strong = np.minimum(extrapolated, strongest)
     found[seen] = np.where(outside, strong, np.minimum(of_rank, least)) + _OF_RANK * of_rank
     return found

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from rich.console import Console
 
-__all__ = ["cell_of", "console", "name_of", "print_columns", "print_summary", "say"]
+__all__ = ["cell_of", "console", "name_of", "print_columns", "print_first", "print_summary", "say"]
 
 NOTHING = "–"
 _WIDE = 10_000  # a pipe has no width
+_FIRST = 10
 
 
 def console() -> Console:
@@ -111,6 +112,49 @@ def name_of(label: int) -> str:
     ('cluster 3', 'noise')
     """
     return "noise" if label < 0 else f"cluster {label}"
+
+
+# ---------------------------------------------------------------- rows in an order
+
+
+def _identifier(table: QTable) -> str | None:
+    from astro_cluster.columns import ucd_of
+
+    named = [name for name in table.colnames if ucd_of(table, name) == "meta.id;meta.main"]
+    usual = ("source_id", "id", "name", "source_file")
+    return next(iter([*named, *(name for name in usual if name in table.colnames)]), None)
+
+
+def print_first(table: QTable, order: str, others: Sequence[str], *, shown: int = _FIRST) -> None:
+    """Print the rows to look at first.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Any table.
+    order : str
+        Column of ranks; rows without one are counted on standard error.
+    others : sequence of str
+        Columns to show beside it and the identifier.
+    shown : int, optional
+        How many rows.
+    """
+    import numpy as np
+    import typer
+
+    values = np.ma.asarray(table[order])
+    rows = np.flatnonzero(~np.ma.getmaskarray(values))
+    rows = rows[np.argsort(np.ma.getdata(values)[rows], kind="stable")]
+    own = _identifier(table)
+    names = [order, *([own] if own else []), *others]
+    forms: dict[str, Any] = {name: ".2f" for name in others if table[name].dtype.kind == "f"}
+    cells = [[cell_of(table[name][row], forms.get(name, str)) for name in names] for row in rows[:shown]]
+    heads = [name.replace("_", " ") for name in names]
+    print_columns(["row", *heads], [[str(row), *line] for row, line in zip(rows, cells, strict=False)])
+    if len(rows) > shown:
+        say(f"and {len(rows) - shown:,} more")
+    if left := len(table) - len(rows):
+        typer.echo(f"note: {left:,} rows have no {order}", err=True)
 
 
 # ---------------------------------------------------------------- summaries
