@@ -51,6 +51,8 @@ class Step:
         Further plain facts: the fitted ``recipe`` and ``model``, the ``service`` and so on.
     parameters : dict
         Parameters to record in place of the caller's (a default resolved, say), or `OMIT`.
+    then : callable, optional
+        Given the table with its record: what keeps it in a file, say.
     """
 
     table: QTable
@@ -59,6 +61,7 @@ class Step:
     seed: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    then: Callable[[QTable], Any] | None = None
 
 
 @functools.cache
@@ -230,6 +233,8 @@ def step(function: Callable[P, Step]) -> Callable[P, QTable]:
         }
         history = records(source) if source is not None else records(out)
         out.meta[META_KEY] = [*copy.deepcopy(history), record]
+        if result.then is not None:
+            result.then(out)
         return out
 
     recorded.__annotations__ = {**function.__annotations__, "return": "QTable"}
