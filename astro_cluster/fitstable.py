@@ -42,6 +42,7 @@ _TABLE_HDU = "TABLE"
 # What a header says of one column.
 _KEYWORDS = ("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDISP", "TDIM", "TUCD", "TCOMM")
 _BLOCK = 2880
+_FEWEST_PIXELS = 64  # of a spectrum
 # The smallest FITS integers with room for a null beside all values of the given type.
 _WITH_ROOM = {"b1": "i2", "i1": "i2", "u1": "i2", "u2": "i4", "u4": "i8"}
 
@@ -173,15 +174,20 @@ def read_fits(path: str | os.PathLike[str], *, hdu: int | str | None = None) -> 
 
 
 def _large_stacks(hdu: Any, path: str | os.PathLike[str]) -> list[str]:
-    """Return the columns, of images, say, that there is no room for twice."""
+    """Return the columns, of images or spectra, say, that there is no room for twice."""
     if not isinstance(hdu, fits.BinTableHDU) or is_zipped(path):
         return []
     dtype, n = hdu.columns.dtype, int(hdu.header["NAXIS2"])
     return [
         name
         for name, field, column in zip(hdu.columns.names, dtype.names, hdu.columns, strict=True)
-        if len(dtype[field].shape) > 1 and n * dtype[field].itemsize > BLOCK_BYTES and is_plain(column)
+        if _is_wide(dtype[field]) and n * dtype[field].itemsize > BLOCK_BYTES and is_plain(column)
     ]
+
+
+def _is_wide(dtype: np.dtype) -> bool:
+    """Tell whether the numbers of a row are an image, or as many as those of a spectrum."""
+    return len(dtype.shape) > 1 or (len(dtype.shape) == 1 and dtype.shape[0] >= _FEWEST_PIXELS)
 
 
 def _read_beside(file: ChunkedFits, number: int, stacks: list[str]) -> QTable:

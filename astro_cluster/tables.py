@@ -28,11 +28,14 @@ from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.formats import EXPORTS, FORMATS, format_by_name, format_of, paths_of
 from astro_cluster.provenance import META_KEY, Step, step
 from astro_cluster.storage import READERS, WRITERS
+from astro_cluster.wavelengths import SPECTRA_KEY, spectra_facts
 
 __all__ = ["FORMATS", "as_qtable", "derive", "read", "write"]
 
 PathLike = str | os.PathLike[str]
 Source = QTable | Table | PathLike | Sequence[PathLike]
+
+_FEWEST_PIXELS = 64  # of a spectrum
 
 # ---------------------------------------------------------------- reading
 
@@ -81,10 +84,31 @@ def _check_whole_numbers(tables: list[QTable], paths: list[Path]) -> None:
                     )
 
 
+def _check_one_grid(tables: list[QTable], paths: list[Path]) -> None:
+    """Leave what is said of the spectra of tables that are to be stacked in one of them, in place."""
+    known: tuple[Path, Any] | None = None
+    for table, path in zip(tables, paths, strict=True):
+        facts = spectra_facts(table)
+        if facts is None:
+            continue
+        same = [facts.get(word) for word in ("grid", "flux", "ivar", "normalized")]
+        if known is None:
+            known = path, same
+            continue
+        if same != known[1]:
+            raise InputError(
+                f"{known[0]} and {path} have spectra at different wavelengths, in different columns or "
+                "normalised in different ways, and one table has one grid: bring them to the same first "
+                "(astro_cluster.regrid, normalize_spectra)"
+            )
+        del table.meta[SPECTRA_KEY]  # astropy would put the lists in it one behind the other
+
+
 def _stack(tables: list[QTable], paths: list[Path]) -> QTable:
     rows = np.repeat([os.fspath(path) for path in paths], [len(table) for table in tables])
     _check_whole_numbers(tables, paths)
     linked.check_one_link(tables, paths)
+    _check_one_grid(tables, paths)
     for table in tables:
         table.meta.pop(META_KEY, None)
     try:
@@ -207,8 +231,8 @@ def derive(table: QTable) -> QTable:
     Returns
     -------
     `~astropy.table.QTable`
-        A copy, meta included.  Images (columns of three and more dimensions) are not copied, for
-        they fill the memory: no step changes them in place.
+        A copy, meta included.  Images (columns of three and more dimensions) and spectra (64 numbers
+        a row and more) are not copied, for they fill the memory: no step changes them in place.
 
     Examples
     --------
@@ -225,7 +249,8 @@ def derive(table: QTable) -> QTable:
 
 
 def _is_stack(column: Any) -> bool:
-    return type(column) in (Column, u.Quantity) and column.ndim > 2
+    wide = getattr(column, "ndim", 0) == 2 and column.shape[1] >= _FEWEST_PIXELS
+    return type(column) in (Column, u.Quantity) and (column.ndim > 2 or wide)
 
 
 def _shared(column: Column | u.Quantity) -> Column | u.Quantity:

@@ -19,8 +19,11 @@ from astro_cluster.cli.judging import calibrate, compare, stability
 from astro_cluster.cli.linking import hub, link, receive
 from astro_cluster.cli.looking import inspect, record, summary
 from astro_cluster.cli.radius import radius
+from astro_cluster.cli.relating import outliers, relate
 from astro_cluster.cli.sky import moc, regions, show
+from astro_cluster.cli.spectra import spectra
 from astro_cluster.cli.steps import demo, match, rerun, send
+from astro_cluster.cli.tuning import tune
 
 __all__ = ["app", "main"]
 
@@ -34,9 +37,9 @@ app = typer.Typer(
 )
 
 # In the order of the help.
-for verb in (cutouts, embed, choose, cluster, assign, stability, compare, radius, match):
+for verb in (cutouts, spectra, tune, embed, choose, cluster, assign, stability, compare, radius, match):
     app.command()(verb)
-for verb in (summary, otypes, inspect, rank, suggest, learn, calibrate, plot):
+for verb in (summary, otypes, inspect, rank, suggest, learn, calibrate, relate, outliers, plot):
     app.command()(verb)
 for verb in (send, link, receive, hub, show, regions, moc, record, rerun, demo):
     app.command()(verb)

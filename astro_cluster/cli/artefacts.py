@@ -18,14 +18,12 @@ from astro_cluster.cli.options import (
     numbers_of,
     value_of,
 )
-from astro_cluster.cli.printing import cell_of, print_columns, say
+from astro_cluster.cli.printing import print_columns, print_first, say
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
 __all__ = ["learn", "rank", "suggest"]
-
-_SHOWN = 10
 
 FeatureNames = Annotated[
     str, typer.Option(help="Columns of coordinates; auto for those of the latest embedding, or none.")
@@ -79,7 +77,7 @@ def rank(
         numbers = numbers_of(at) if at else _usual_numbers(len(out))
         curve = ac.recall_curve(out, label, score=score, value=_value(out, label, value), at=numbers)
     write(out, output, overwrite)
-    _print_first(out, f"{prefix}inspection_rank", [f"{prefix}outlier_score", f"{prefix}outlier_reason"])
+    print_first(out, f"{prefix}inspection_rank", [f"{prefix}outlier_score", f"{prefix}outlier_reason"])
     if curve is not None:
         _print_curve(curve)
 
@@ -127,7 +125,7 @@ def suggest(
         chosen = np.flatnonzero(~np.ma.getmaskarray(np.ma.asarray(out[name])))
         out = out[chosen[np.argsort(np.asarray(out[name])[chosen])]]
     write(out, output, overwrite)
-    _print_first(out, name, [])
+    print_first(out, name, [])
 
 
 def learn(
@@ -200,33 +198,6 @@ def _usual_numbers(rows: int) -> list[int]:
 
 
 # ---------------------------------------------------------------- what is printed
-
-
-def _identifier(table: QTable) -> str | None:
-    from astro_cluster.columns import ucd_of
-
-    named = [name for name in table.colnames if "meta.main" in ucd_of(table, name)]
-    usual = ("source_id", "id", "name", "source_file")
-    return next(iter([*named, *(name for name in usual if name in table.colnames)]), None)
-
-
-def _print_first(table: QTable, order: str, others: list[str]) -> None:
-    """Print the rows to look at first."""
-    import numpy as np
-
-    values = np.ma.asarray(table[order])
-    rows = np.flatnonzero(~np.ma.getmaskarray(values))
-    rows = rows[np.argsort(np.ma.getdata(values)[rows], kind="stable")]
-    own = _identifier(table)
-    names = [order, *([own] if own else []), *others]
-    forms: dict[str, Any] = {name: ".2f" for name in others if table[name].dtype.kind == "f"}
-    cells = [[cell_of(table[name][row], forms.get(name, str)) for name in names] for row in rows[:_SHOWN]]
-    heads = [name.replace("_", " ") for name in names]
-    print_columns(["row", *heads], [[str(row), *line] for row, line in zip(rows, cells, strict=False)])
-    if len(rows) > _SHOWN:
-        say(f"and {len(rows) - _SHOWN:,} more")
-    if left := len(table) - len(rows):
-        typer.echo(f"note: {left:,} rows have no {order}", err=True)
 
 
 def _print_curve(curve: QTable) -> None:

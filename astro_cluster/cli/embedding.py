@@ -1,4 +1,4 @@
-"""The verb embed: fewer coordinates of features or of images."""
+"""The verb embed: fewer coordinates of features, of images or of spectra."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ def embed(
     model: Annotated[
         str,
         typer.Option(
-            help="tsne, pca, autoencoder, conv-autoencoder, dense-autoencoder, a .safetensors file, or a "
-            "decomposition or manifold of scikit-learn."
+            help="tsne, pca, autoencoder, conv-autoencoder, dense-autoencoder, infovae, weighted-pca, a "
+            ".safetensors file, or a decomposition or manifold of scikit-learn."
         ),
     ] = "tsne",
     column: Annotated[
-        str | None, typer.Option(help="Column of images; found by default if there are no --features.")
+        str | None,
+        typer.Option(help="Column of images or fluxes; found by default if there are no --features."),
     ] = None,
     features: FeatureList = None,
     recipe: Recipe = None,
@@ -61,10 +62,15 @@ def embed(
     missing: Annotated[
         Missing | None, typer.Option(help="Features: drop, median. NaN pixels: drop, zero, mean.")
     ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Number of coordinates.")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", "--n-latent", "--n-components", help="Number of coordinates.")
+    ] = None,
     perplexity: Annotated[float | None, typer.Option(help="tsne: how many rows are neighbours.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Autoencoders: passes over the images, at most.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Autoencoders: passes over the data, at most.")] = None,
     param: Param = None,
+    redshift: Annotated[
+        str | None, typer.Option(help="Column of redshifts, for --param conditioned=true.")
+    ] = None,
     seed: Seed = None,
     prefix: Annotated[str, typer.Option(help="Put before the names of the new columns.")] = "",
     onto: Annotated[Path | None, typer.Option(help="Place the rows on the map in this table.")] = None,
@@ -80,10 +86,13 @@ def embed(
     faithfulness: Annotated[
         bool, typer.Option(help="Measure how far neighbours among the coordinates can be trusted.")
     ] = True,
+    reconstruction: Annotated[
+        bool, typer.Option("--reconstruction", help="Add what the model makes of each spectrum or image.")
+    ] = False,
     overwrite: Overwrite = False,
     overwrite_columns: OverwriteColumns = False,
 ) -> None:
-    """Give rows or images a few coordinates: t-SNE, PCA, an autoencoder."""
+    """Give rows, images or spectra a few coordinates: t-SNE, PCA, an autoencoder."""
     import astro_cluster as ac
 
     check_free(overwrite, output=output)
@@ -116,6 +125,7 @@ def embed(
             column=column,
             features=wanted,
             missing=missing.value if missing else None,
+            redshift=redshift,
             prefix=prefix,
             random_state=seed,
             onto=onto,
@@ -123,6 +133,7 @@ def embed(
             save=save,
             checkpoint=checkpoint,
             faithfulness=faithfulness,
+            reconstruction=reconstruction,
             overwrite=overwrite_columns,
             **parameters,
         )
@@ -199,8 +210,12 @@ def _print_embedding(table: QTable) -> None:
     if "trustworthiness" in facts:
         typer.echo(f"  {_trust(facts)}")
     if left := record["rows_out"] - record["rows_used"]:
-        why = "no usable image" if "images" in record else "missing values"
+        kind = next((name for name in ("image", "spectrum") if _PLURALS[name] in record), None)
+        why = f"no usable {kind}" if kind else "missing values"
         typer.echo(f"  not used: {left:,} rows ({why}; masked)")
+    if filled := record.get("spectra", {}).get("rows_filled"):
+        how = _FILLED[record["spectra"]["filled"]]
+        typer.echo(f"  {filled:,} spectra have pixels that do not count; these were filled ({how})")
     if facts["stem"] == "tsne":
         typer.echo(
             "note: this is a map to look at; find clusters in the features or latent coordinates that it was "
@@ -209,11 +224,17 @@ def _print_embedding(table: QTable) -> None:
         )
 
 
+_PLURALS = {"image": "images", "spectrum": "spectra"}
+_FILLED = {"mean": "mean of the other spectra, at their own level", "zero": "0"}
+
+
 def _made(facts: dict[str, Any], record: dict[str, Any]) -> str:
     columns = facts["columns"]
     names = columns[0] if len(columns) == 1 else f"{columns[0]} … {columns[-1]}"
     if images := record.get("images"):
         of = f"images of {' × '.join(map(str, images['shape']))}"
+    elif spectra := record.get("spectra"):
+        of = f"spectra of {spectra['pixels']:,} pixels"
     else:
         of = f"{len(record['recipe']['scalings'])} features"
     how = "placed on the map" if "reference" in record else f"by {facts['model'].removeprefix('sklearn.')}"
@@ -230,6 +251,8 @@ def _fit(facts: dict[str, Any]) -> str:
         ("n_iter", "{} iterations"),
         ("explained_variance", "{:.1%} of the variance"),
         ("held_out_loss", "held-out loss {:.4g}"),
+        ("held_out_chi2", "held-out χ² per pixel {:.3f}"),
+        ("median_chi2", "χ² per pixel {:.3f} (median of these spectra)"),
     ):
         value = facts.get(key)
         if isinstance(value, (int, float)):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from matplotlib.artist import Artist
 
-__all__ = ["KINDS", "OF_IMAGES", "Kind"]
+__all__ = ["AS_OPTIONS", "KINDS", "Kind"]
 
 
 class Kind(StrEnum):
@@ -31,6 +31,14 @@ class Kind(StrEnum):
     REGION = "region"
     RECALL = "recall"
     LEARNING = "learning"
+    CORNER = "corner"
+    SPECTRA = "spectra"
+    SPECTRA_SHEET = "spectra-sheet"
+    TRAVERSAL = "traversal"
+    DENSITY = "density"
+    HISTOGRAM = "histogram"
+    LEAKAGE = "leakage"
+    TUNING = "tuning"
 
 
 def draw_clusters(table: QTable, x: str | None = None, y: str | None = None, **options: Any) -> Artist:
@@ -191,8 +199,90 @@ def draw_learning(table: QTable) -> Artist:
     return plot_learning_curve(table)
 
 
+# ---------------------------------------------------------------- of spectra
+
+
+def draw_corner(table: QTable, corner: str = "latent", **options: Any) -> Artist:
+    """Draw every pair of the numbers of columns, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_corner
+
+    return plot_corner(table, [name.strip() for name in corner.split(",")], **options)
+
+
+def draw_spectra(table: QTable, **options: Any) -> Artist:
+    """Draw spectra and their reconstructions, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_spectra
+
+    return plot_spectra(table, **_of_spectra(options))
+
+
+def draw_spectra_sheet(table: QTable, **options: Any) -> Artist:
+    """Draw many small spectra, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_spectra_sheet
+
+    return plot_spectra_sheet(table, **_of_spectra(options))
+
+
+def _of_spectra(options: dict[str, Any]) -> dict[str, Any]:
+    if "model" in options and "reconstruction" in options:
+        fail("--model makes the reconstructions, and --reconstruction names their column; give one of them")
+    if "model" in options:
+        options["reconstruction"] = options.pop("model")
+    elif options.get("reconstruction") == "none":
+        options["reconstruction"] = False
+    return options
+
+
+def draw_traversal(
+    table: QTable, model: str | None = None, redshift: str | None = None, **options: Any
+) -> Artist:
+    """Draw what each latent changes, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_traversal
+
+    if model is None:
+        fail("say which model made the latents: --model tuned/best.safetensors")
+    if redshift is not None:
+        options["redshift"] = value_of(redshift)
+        if not isinstance(options["redshift"], int | float):
+            fail(f"--redshift {redshift} is no number, which the figure traversal takes")
+    return plot_traversal(model, table, **options)
+
+
+def draw_density(table: QTable, x: str | None = None, y: str | None = None, **options: Any) -> Artist:
+    """Draw how many rows lie where in two columns, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_density
+
+    if x is None or y is None:
+        fail("say which columns to draw: -x Z -y reconstruction_chi2")
+    return plot_density(table, x, y, **options)  # type: ignore[arg-type]
+
+
+def draw_histogram(table: QTable, x: str | None = None, xscale: str | None = None, **options: Any) -> Artist:
+    """Draw how many rows have which value, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_histogram
+
+    if x is None:
+        fail("say which column to draw: -x Z")
+    return plot_histogram(table, x, scale=xscale, **options)  # type: ignore[arg-type]
+
+
+def draw_leakage(table: QTable, x: str = "redshift", seed: int = 0, **options: Any) -> Artist:
+    """Draw what latents know of a column, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_leakage
+
+    return plot_leakage(table, x, random_state=seed, **options)
+
+
+def draw_tuning(table: QTable) -> Artist:
+    """Draw the errors of models of several sizes, as the options of `plot` say."""
+    from astro_cluster.plotting import plot_tuning
+
+    return plot_tuning(table)
+
+
 _LOOK = ("column", "stretch", "colour_map", "origin")
 _GROUPS = ("cluster", "by", "ungrouped")
+_SPECTRA = ("n", "rows", "reconstruction", "model", "labels", "redshift", "lines")
 
 # The options that each takes, by the words of Python.
 KINDS: dict[Kind, tuple[Callable[..., Any], tuple[str, ...]]] = {
@@ -212,6 +302,17 @@ KINDS: dict[Kind, tuple[Callable[..., Any], tuple[str, ...]]] = {
     Kind.REGION: (draw_region, ("x", "y", "cluster", "label", "value", "threshold")),
     Kind.RECALL: (draw_recall, ("label", "value", "score", "cluster", "threshold", "fraction", "upto")),
     Kind.LEARNING: (draw_learning, ()),
+    Kind.CORNER: (draw_corner, ("corner", "color", "contours", "log_color", "colour_map")),
+    Kind.SPECTRA: (draw_spectra, (*_SPECTRA, "columns")),
+    Kind.SPECTRA_SHEET: (draw_spectra_sheet, (*_SPECTRA, "columns", "order")),
+    Kind.TRAVERSAL: (
+        draw_traversal,
+        ("model", "features", "latents", "n", "percentiles", "redshift", "lines", "colour_map"),
+    ),
+    Kind.DENSITY: (draw_density, ("x", "y", "xscale", "yscale", "missing", "colour_map")),
+    Kind.HISTOGRAM: (draw_histogram, ("x", "xscale", "bins", "missing")),
+    Kind.LEAKAGE: (draw_leakage, ("x", "features", "missing", "seed")),
+    Kind.TUNING: (draw_tuning, ()),
 }
-OF_IMAGES = tuple(list(Kind)[7:])
+AS_OPTIONS = tuple(list(Kind)[7:])
 """Those that are also options: ``--thumbnails`` is the kind ``thumbnails``."""

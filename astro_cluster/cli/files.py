@@ -30,15 +30,16 @@ def read(files: Sequence[Path]) -> QTable:
     Returns
     -------
     `~astropy.table.QTable`
-        A table of images from one FITS file remembers which, so that a table of another format that
-        is made of it can link to it.
+        A table of images or spectra from one FITS file remembers which, so that a table of another
+        format that is made of it can link to it.
     """
     import astro_cluster as ac
     from astro_cluster.cutouts.leaving import remember_stack
+    from astro_cluster.spectra.linking import remember_spectra
 
     if len(files) > 1:
         return ac.read([str(file) for file in files])
-    return remember_stack(ac.read(str(files[0])), files[0])
+    return remember_spectra(remember_stack(ac.read(str(files[0])), files[0]), files[0])
 
 
 def check_free(overwrite: bool, **outputs: Path | None) -> None:
@@ -107,18 +108,20 @@ def write(table: QTable, output: Path | None, overwrite: bool) -> None:
 
     Notes
     -----
-    Only FITS files get the images of a table.  What is written in another format links to the FITS
-    file that they were read from, or to one that is written beside it.
+    Only FITS files get the images and spectra of a table.  What is written in another format links to
+    the FITS file that they were read from, or to one that is written beside it.
     """
     import astro_cluster as ac
     from astro_cluster.cutouts.leaving import leave_images
+    from astro_cluster.spectra.linking import leave_spectra
 
     if output is None:
         return
-    table, note = leave_images(table, output, overwrite=overwrite)
+    table, of_images = leave_images(table, output, overwrite=overwrite)
+    table, of_spectra = leave_spectra(table, output, overwrite=overwrite)
     path = ac.write(table, output, overwrite=overwrite)
     typer.echo(f"wrote {path} ({len(table):,} rows, {len(table.colnames)} columns)")
-    if note:
+    for note in filter(None, (of_images, of_spectra)):
         typer.echo(f"note: {note}", err=True)
 
 

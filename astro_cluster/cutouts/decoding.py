@@ -9,9 +9,9 @@ import numpy as np
 
 from astro_cluster.config import conf
 from astro_cluster.cutouts.fitsimage import look_at_fits, pixels_of_fits
-from astro_cluster.cutouts.guarding import opened_if_packed, unpacked_if_packed
 from astro_cluster.cutouts.looking import Look
 from astro_cluster.cutouts.pictures import look_at_picture, pixels_of_picture
+from astro_cluster.filing.guarding import opened_if_packed, unpacked_if_packed
 
 __all__ = ["Decoder"]
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from astro_cluster.cutouts.decoding import Decoder
-from astro_cluster.cutouts.members import Item, Survey, chunks_of, read_items, reason_of, survey
 from astro_cluster.cutouts.shaping import common_size, keeps_bytes, recoloured, resized
-from astro_cluster.cutouts.sources import Container
 from astro_cluster.cutouts.stretching import stretched
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.members import Item, Survey, chunks_of, read_items, reason_of, survey
+from astro_cluster.filing.sources import Container
 from astro_cluster.tables import beside
 from astro_cluster.threads import run_all
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Header", "Look"]
+from astro_cluster.filing.headers import Header
 
-Header = dict[str, tuple[Any, str]]
-"""Values and units (empty where unknown) by the name of the key, in capitals."""
+__all__ = ["Look"]
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ import numpy as np
 from astro_cluster.cutouts.decoding import Decoder
 from astro_cluster.cutouts.detecting import detections_of
 from astro_cluster.cutouts.filling import Measure
-from astro_cluster.cutouts.members import Item, read_items
 from astro_cluster.cutouts.panels import Panels, is_count, panels_of
 from astro_cluster.cutouts.quality import plain_level, quality_at
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.members import Item, read_items
 
 __all__ = ["Measures"]
 

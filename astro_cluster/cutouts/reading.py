@@ -18,16 +18,16 @@ from astro_cluster.columns import REGISTRY, add_column
 from astro_cluster.cutouts.decoding import Decoder
 from astro_cluster.cutouts.detecting import DETECTIONS, add_detections
 from astro_cluster.cutouts.filling import Filled, Plan, fill, planned, quiet, stack_for, surveyed
-from astro_cluster.cutouts.headers import HeaderColumn, column_of, header_columns, wanted_keys
-from astro_cluster.cutouts.labels import Joined, joined
 from astro_cluster.cutouts.measuring import Measures
-from astro_cluster.cutouts.members import Item
-from astro_cluster.cutouts.naming import Pattern, stem_of
 from astro_cluster.cutouts.quality import QUALITIES, add_quality_columns
 from astro_cluster.cutouts.shaping import COLOURS, RESIZINGS, check_word, size_of
-from astro_cluster.cutouts.sources import containers_of, printable
 from astro_cluster.cutouts.stretching import SCALINGS, check_percentiles
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.filing.headers import HeaderColumn, column_of, header_columns, wanted_keys
+from astro_cluster.filing.labels import Joined, joined
+from astro_cluster.filing.members import Item
+from astro_cluster.filing.naming import Pattern, stem_of
+from astro_cluster.filing.sources import containers_of, printable
 from astro_cluster.provenance import OMIT, Step, content_hash, step
 from astro_cluster.threads import available_threads
 
@@ -87,7 +87,7 @@ def read_cutouts(
         so only where some images are grey and others are not: then the grey value stands in each channel.
     pattern : str, optional
         Identifiers in the names of the files, such as ``"*z{redshift}_{source_id:d}_F*"``; see
-        `~astro_cluster.cutouts.naming.Pattern`.  Each becomes a column.
+        `~astro_cluster.filing.naming.Pattern`.  Each becomes a column.
     identifier : str, optional
         Header key that identifies an image; it becomes a column too.
     headers : str or sequence of str, optional

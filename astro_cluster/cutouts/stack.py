@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,20 @@ from astropy.table import Column, QTable, Table
 
 from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
-from astro_cluster.fitsmapped import mapped_column
-from astro_cluster.linked import LINK_KEY, ROW_COLUMN, is_regular_file, link_of
+from astro_cluster.linked import IMAGES, LINK_KEY, ROW_COLUMN, link_of
 from astro_cluster.provenance import register_lender
+from astro_cluster.stacks import (
+    array_facts,
+    blocks_of_rows,
+    check_rows,
+    check_unchanged,
+    linked_rows,
+    opened,
+    place_of,
+    row_column,
+    taken,
+)
+from astro_cluster.stacks import array_hash as stack_hash
 
 __all__ = [
     "blocks_of_rows",
@@ -25,7 +34,6 @@ __all__ = [
     "link_images",
     "linked_images",
     "open_stack",
-    "row_column",
     "source_of_images",
     "stack_hash",
     "usable_images",
@@ -33,8 +41,7 @@ __all__ = [
 
 IMAGE = "image"
 BAD = "image_bad"
-_BLOCK_BYTES = 2**25  # of one block of rows, so that a few of them fit beside the stack
-_HASHED_BYTES = 2**28  # of a stack are hashed at most
+_DIMENSIONS = (3, 4)
 
 
 def is_stack(column: Any) -> bool:
@@ -184,7 +191,7 @@ def images_of(table: Table, column: str | None = None) -> np.ndarray:
     mask = getattr(found, "mask", None)
     if mask is not None and data.dtype.kind == "f" and np.any(mask):
         data = np.where(mask, np.array(np.nan, data.dtype), data)
-    return data if data.dtype.isnative else _native(data)
+    return data if data.dtype.isnative else taken(data)
 
 
 def usable_images(table: Table, images: np.ndarray | None = None, column: str | None = None) -> np.ndarray:
@@ -231,41 +238,6 @@ def usable_images(table: Table, images: np.ndarray | None = None, column: str | 
     return usable
 
 
-def blocks_of_rows(images: np.ndarray, *, block_bytes: int = _BLOCK_BYTES) -> Iterator[slice]:
-    """Yield slices of rows of a stack, each of which may be worked on as a whole.
-
-    Parameters
-    ----------
-    images : (n, …) array
-        A stack.
-    block_bytes : int, optional
-        Bytes of a block.
-
-    Yields
-    ------
-    slice
-        At least one row each.
-
-    Examples
-    --------
-    >>> list(blocks_of_rows(np.zeros((5, 8)), block_bytes=128))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    row_bytes = max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * images.dtype.itemsize)
-    rows = max(1, block_bytes // row_bytes)
-    for start in range(0, len(images), rows):
-        yield slice(start, min(start + rows, len(images)))
-
-
-def _native(images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return some rows of a stack in the machine's own byte order, a block at a time."""
-    n = len(images) if rows is None else len(rows)
-    out = np.empty((n, *images.shape[1:]), images.dtype.newbyteorder("="))
-    for block in blocks_of_rows(out):
-        out[block] = images[block if rows is None else rows[block]]
-    return out
-
-
 # ---------------------------------------------------------------- stacks in files
 
 
@@ -296,56 +268,7 @@ def open_stack(path: str | os.PathLike[str], column: str = IMAGE) -> np.ndarray:
     >>> open_stack(path).shape
     (2, 8, 8)
     """
-    path = Path(path)
-    if not is_regular_file(path):
-        raise InputError(f"there is no file {path}")
-    try:
-        found = (
-            np.load(path, mmap_mode="r", allow_pickle=False)
-            if path.suffix.lower() == ".npy"
-            else mapped_column(path, column)
-        )
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        # Readers have exceptions of their own for a broken file; the user needs the one fact.
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{path} cannot be read as a stack of images: {reason}") from error
-    if not isinstance(found, np.ndarray):
-        found.close()
-        raise InputError(f"{path} holds no stack of images but an archive of arrays: unpack it")
-    if found.ndim not in (3, 4) or found.dtype.kind not in "biuf":
-        raise InputError(f"{path} holds no stack of images: its shape is {found.shape}")
-    return found
-
-
-def stack_hash(images: np.ndarray) -> str:
-    """Return a hash of a stack, the same in a file and in memory.
-
-    Parameters
-    ----------
-    images : (n, h, w[, c]) array
-        A stack.
-
-    Returns
-    -------
-    str
-        ``sha256:`` and 64 hexadecimal digits, of shape, type and pixels.  Of a stack of more than
-        256 MB so many rows are taken, evenly spread from the first to the last.
-
-    Examples
-    --------
-    >>> images = np.arange(32.0).reshape(2, 4, 4)
-    >>> stack_hash(images) == stack_hash(images.astype(">f8"))
-    True
-    """
-    plain = images.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{images.shape} {plain.str}".encode())
-    row_bytes = max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * plain.itemsize)
-    n = min(len(images), max(2, _HASHED_BYTES // row_bytes))
-    for row in np.unique(np.linspace(0, len(images) - 1, n).round().astype(int)) if len(images) else ():
-        digest.update(np.ascontiguousarray(images[row], dtype=plain))
-    return "sha256:" + digest.hexdigest()
+    return opened(path, column, IMAGES, dimensions=_DIMENSIONS)
 
 
 def link_images(
@@ -387,8 +310,8 @@ def link_images(
     out = QTable(table, copy=False)
     if rows is None:
         rows = out[ROW_COLUMN] if ROW_COLUMN in out.colnames else np.arange(len(out))
-    _check_rows(rows, len(out), len(stack), path)
-    out[ROW_COLUMN] = row_column(rows)
+    check_rows(rows, len(out), len(stack), path, IMAGES)
+    out[ROW_COLUMN] = row_column(rows, IMAGES)
     unit = ""
     if column in out.colnames:
         unit = str(getattr(out[column], "unit", None) or "")
@@ -396,55 +319,9 @@ def link_images(
     out.meta[LINK_KEY] = {
         "file": str(Path(path).resolve()),
         "column": column,
-        "n": len(stack),
-        "shape": list(stack.shape[1:]),
-        "dtype": stack.dtype.newbyteorder("=").name,
-        "hash": stack_hash(stack),
-        **({"unit": unit} if unit else {}),
+        **array_facts(stack, unit=unit),
     }
     return out
-
-
-def row_column(rows: Any) -> Column:
-    """Return the column that says which image of a stack is a row's.
-
-    Parameters
-    ----------
-    rows : (n,) array of int
-        Masked where there is none.
-
-    Returns
-    -------
-    (n,) `~astropy.table.Column`
-
-    Examples
-    --------
-    >>> row_column([1, 0]).tolist()
-    [1, 0]
-    """
-    from astropy.table import MaskedColumn
-
-    described = {"description": "Row of the image in the stack that the table links to"}
-    mask = np.ma.getmaskarray(np.ma.asarray(rows))
-    values = np.ma.filled(np.ma.asarray(rows), 0).astype(np.int64)
-    column = MaskedColumn(values, mask=mask, **described) if mask.any() else Column(values, **described)
-    column.info.meta = {"ucd": "meta.record"}
-    return column
-
-
-def _check_rows(rows: Any, n: int, n_stack: int, path: Any) -> None:
-    found = np.ma.asarray(rows)
-    seen = found.compressed()
-    if found.shape != (n,) or found.dtype.kind not in "iu":
-        raise InputError(
-            f"rows of the images (column {ROW_COLUMN!r}) must be {n} whole numbers, one a row of the table"
-        )
-    outside = seen[(seen < 0) | (seen >= n_stack)]
-    if len(outside):
-        raise InputError(
-            f"{path} has {n_stack} images, and the table names image {int(outside[0])}, counted from 0: "
-            "it is another stack than the table's"
-        )
 
 
 def linked_images(table: Table, column: str | None = None) -> np.ndarray:
@@ -477,25 +354,12 @@ def linked_images(table: Table, column: str | None = None) -> np.ndarray:
     link = link_of(table)
     if link is None or ROW_COLUMN not in table.colnames:
         raise InputError("the table links to no images")
-    path = Path(link["file"])
-    if not is_regular_file(path):
-        raise InputError(
-            f"the images of the table are not where they were, at {path}: put {path.name} beside the table, "
-            "or say where they are with astro_cluster.cutouts.link_images(table, path)"
-        )
+    path = place_of(link, IMAGES)
     name = column or str(link.get("column", IMAGE))
     stack = open_stack(path, name)
     if column is None or column == link.get("column"):
-        _check_unchanged(stack, link, path)
-    rows = np.ma.asarray(table[ROW_COLUMN])
-    _check_rows(rows, len(table), len(stack), path)
-    hidden = np.ma.getmaskarray(rows)
-    wanted = np.ma.filled(rows, 0).astype(np.int64)
-    if not hidden.any() and stack.dtype.isnative and np.array_equal(wanted, np.arange(len(stack))):
-        return stack
-    out = _native(stack, wanted)
-    out[hidden] = np.nan if out.dtype.kind == "f" else 0
-    return out
+        check_unchanged(stack, link, path, IMAGES)
+    return linked_rows(table, stack, path, IMAGES)
 
 
 @register_lender
@@ -505,29 +369,3 @@ def _lent(table: QTable, name: str) -> Column | None:
     if link is None or ROW_COLUMN not in table.colnames or name != link.get("column", IMAGE):
         return None
     return Column(linked_images(table), unit=link.get("unit"), copy=False)
-
-
-def _check_unchanged(stack: np.ndarray, link: dict[str, Any], path: Path) -> None:
-    now = [len(stack), list(stack.shape[1:]), stack.dtype.newbyteorder("=").name]
-    then = [link.get("n"), link.get("shape", []), link.get("dtype")]
-    repeats, rest = divmod(len(then[1]), len(now[1]))
-    if repeats > 1 and not rest and then[1] == then[1][: len(now[1])] * repeats:
-        # What astropy makes of the links of tables that are stacked: the lists one behind the other,
-        # the rest from the last table.  Whether they were to one file cannot be told any more.
-        raise InputError(
-            "the table was stacked of several, and it cannot be told of which file the images of each are: "
-            "astro_cluster.read([file, file]) stacks tables that link to one file; or, if all are of "
-            f"{path}, astro_cluster.cutouts.link_images(table, path) says so"
-        )
-    if now != then or (link.get("hash") and stack_hash(stack) != link["hash"]):
-        what = "its pixels differ" if now == then else f"{_words(now)} now, {_words(then)} then"
-        raise InputError(
-            f"{path} has changed since the table was written ({what}): its images may belong to other rows. "
-            "Make the table again from it, or take the images as they are now with "
-            "astro_cluster.cutouts.link_images(table, path)"
-        )
-
-
-def _words(found: list[Any]) -> str:
-    n, shape, dtype = found
-    return f"{' × '.join(map(str, [n, *shape]))} {dtype}"

@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from astro_cluster.spectra.holding import Spectra, has_spectra, spectra_of
+    from astro_cluster.spectra.holding import Spectra, has_spectra, pixels_of, spectra_of
+    from astro_cluster.spectra.linking import link_spectra
     from astro_cluster.spectra.normalising import normalize_spectra
     from astro_cluster.spectra.reading import read_spectra
     from astro_cluster.spectra.regridding import regrid
@@ -17,8 +18,10 @@ __all__ = [
     "Spectra",
     "grid_of",
     "has_spectra",
+    "link_spectra",
     "log_grid",
     "normalize_spectra",
+    "pixels_of",
     "read_spectra",
     "regrid",
     "spectra_of",
@@ -29,8 +32,10 @@ _HOME = {
     "Spectra": "astro_cluster.spectra.holding",
     "grid_of": "astro_cluster.wavelengths",
     "has_spectra": "astro_cluster.spectra.holding",
+    "link_spectra": "astro_cluster.spectra.linking",
     "log_grid": "astro_cluster.wavelengths",
     "normalize_spectra": "astro_cluster.spectra.normalising",
+    "pixels_of": "astro_cluster.spectra.holding",
     "read_spectra": "astro_cluster.spectra.reading",
     "regrid": "astro_cluster.spectra.regridding",
     "spectra_of": "astro_cluster.spectra.holding",

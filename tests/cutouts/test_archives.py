@@ -17,8 +17,8 @@ from astropy.io import fits
 from PIL import Image
 
 import astro_cluster as ac
-from astro_cluster.cutouts.guarding import Guarded, decompressed, unpacked_if_packed
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.filing.guarding import Guarded, decompressed, unpacked_if_packed
 
 
 def png(value: int, size=(4, 3)) -> bytes:
@@ -213,7 +213,7 @@ def test_a_packed_image_is_not_unpacked_beyond_the_limit(tmp_path):
 
 
 def test_a_stream_that_unpacks_without_end_is_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr("astro_cluster.cutouts.guarding._FREE", 2**16)
+    monkeypatch.setattr("astro_cluster.filing.guarding._FREE", 2**16)
     # The name of a member is said to have a hundred megabytes: tarfile would read all of them.
     info = tarfile.TarInfo("a.png")
     info.type, info.size = b"L", 10**8
@@ -227,7 +227,7 @@ def test_a_stream_that_unpacks_without_end_is_stopped(monkeypatch, tmp_path):
 
 
 def test_a_header_of_a_plain_tar_cannot_ask_for_much(monkeypatch, tmp_path):
-    monkeypatch.setattr("astro_cluster.cutouts.guarding._AT_ONCE", 1000)
+    monkeypatch.setattr("astro_cluster.filing.guarding._AT_ONCE", 1000)
     info = tarfile.TarInfo("a.png")
     info.type, info.size = b"x", 100_000
     (tmp_path / "bomb.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 100_352)

@@ -187,7 +187,7 @@ def test_damaged_headers(old, new, message):
 
 
 def test_a_header_without_an_end_is_not_read_for_ever(monkeypatch):
-    monkeypatch.setattr("astro_cluster.cutouts.fitsimage._MOST_BLOCKS", 5)
+    monkeypatch.setattr("astro_cluster.filing.fitscards._MOST_BLOCKS", 5)
     assert problem(b"SIMPLE  =".ljust(80) + b" " * 2880 * 20) == "its header has no end"
 
 

@@ -9,8 +9,8 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
 
 import astro_cluster as ac
-from astro_cluster.cutouts.headers import column_of, header_columns, wanted_keys
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.headers import column_of, header_columns, wanted_keys
 
 
 @pytest.fixture

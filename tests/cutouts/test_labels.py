@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import astro_cluster as ac
-from astro_cluster.cutouts.labels import joined, read_workbook
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.filing.labels import joined, read_workbook
 
 openpyxl = pytest.importorskip("openpyxl")
 

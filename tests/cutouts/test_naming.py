@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import astro_cluster as ac
-from astro_cluster.cutouts.naming import Pattern, stem_of, typed
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.filing.naming import Pattern, stem_of, typed
 
 WORDS = st.text("abcXYZ019-+. ", min_size=1, max_size=6)
 

@@ -16,8 +16,9 @@ from astropy.utils.masked import Masked
 
 from astro_cluster.columns import require, with_info
 from astro_cluster.config import conf
-from astro_cluster.cutouts.naming import stem_of
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.naming import stem_of
+from astro_cluster.filing.sources import IMAGES, Wanted
 from astro_cluster.tables import read
 
 __all__ = ["Joined", "joined", "read_labels", "read_workbook"]
@@ -229,7 +230,7 @@ def _is_whole(column: Any) -> bool:
     return bool(values.size and (values == np.rint(values)).all())
 
 
-def joined(names: dict[str, Any], labels: Any, on: Any = None) -> Joined:
+def joined(names: dict[str, Any], labels: Any, on: Any = None, wanted: Wanted = IMAGES) -> Joined:
     """Return labels in the order of the images.
 
     Parameters
@@ -243,6 +244,8 @@ def joined(names: dict[str, Any], labels: Any, on: Any = None) -> Joined:
         the one name that both have, in capitals or not, or else the names of the files, if just one column of
         the labels
         fits them.
+    wanted : Wanted, optional
+        What the labels are of: images if not given.
 
     Returns
     -------
@@ -262,25 +265,25 @@ def joined(names: dict[str, Any], labels: Any, on: Any = None) -> Joined:
     [None, 'bad', 'good']
     """
     table = read_labels(labels)
-    mine, theirs = _sides(names, table, on)
+    mine, theirs = _sides(names, table, on, wanted)
     column = table[theirs]
     whole = _is_whole(names[mine]) or _is_whole(column)
-    wanted, keys = _keys_of(names[mine], whole=whole), _keys_of(column, whole=whole)
+    asked, keys = _keys_of(names[mine], whole=whole), _keys_of(column, whole=whole)
     if not mine:
-        keys = _as_stems(keys, wanted)
+        keys = _as_stems(keys, asked)
     rows: dict[Any, int] = {}
     for row, key in enumerate(keys):
         if key is not None:
             rows.setdefault(key, row)
-    index = np.array([-1 if key is None else rows.get(key, -1) for key in wanted], dtype=np.int64)
+    index = np.array([-1 if key is None else rows.get(key, -1) for key in asked], dtype=np.int64)
     if (index < 0).all():
         raise InputError(
-            f"no label {_told(labels)} belongs to an image: the images have "
-            f"{_what(mine)} {_some(wanted)}, the labels {theirs} {_some(keys)}. "
+            f"no label {_told(labels)} belongs to {wanted.one}: the {wanted.plural} have "
+            f"{_what(mine)} {_some(asked)}, the labels {theirs} {_some(keys)}. "
             "Give labels_on, or another pattern"
         )
-    facts, warning = _judged(wanted, keys, index, what=_what(mine))
-    columns = {} if mine else {theirs: _named(wanted, whole=whole)}
+    facts, warning = _judged(asked, keys, index, wanted, what=_what(mine))
+    columns = {} if mine else {theirs: _named(asked, whole=whole)}
     columns |= {name: _taken(table[name], index) for name in table.colnames if name != theirs}
     return Joined(columns, {"on": [mine or "file name", theirs], **facts}, warning)
 
@@ -301,7 +304,7 @@ def _some(keys: Sequence[Any]) -> str:
     return ", ".join(there[:3]) + (", …" if len(there) > 3 else "") if there else "none"
 
 
-def _sides(names: dict[str, Any], table: QTable, on: Any) -> tuple[str, str]:
+def _sides(names: dict[str, Any], table: QTable, on: Any, wanted: Wanted) -> tuple[str, str]:
     known = [name for name in names if name]
     if on is not None:
         pair = (on, on) if isinstance(on, str) else tuple(on)
@@ -313,7 +316,7 @@ def _sides(names: dict[str, Any], table: QTable, on: Any) -> tuple[str, str]:
         if isinstance(on, str) and not known:
             return "", on
         raise InputError(
-            f"the images have no identifier {pair[0]!r}; theirs are {', '.join(known) or 'none'}. "
+            f"the {wanted.plural} have no identifier {pair[0]!r}; theirs are {', '.join(known) or 'none'}. "
             "Give a pattern such as '*_{source_id:d}', or identifier=, a header key"
         )
     both = [name for name in known if name in table.colnames]
@@ -327,10 +330,10 @@ def _sides(names: dict[str, Any], table: QTable, on: Any) -> tuple[str, str]:
             return "", fitting[0]
         both = fitting
     raise InputError(
-        "it is not clear which column of the labels names the images "
+        f"it is not clear which column of the labels names the {wanted.plural} "
         f"({', '.join(both) or 'none seems to'}); the labels have {', '.join(table.colnames[:20])}, "
-        f"the images {', '.join(known) or 'only the names of files'}. "
-        "Give labels_on='source_id', say, or a pair (of the images, of the labels)"
+        f"the {wanted.plural} {', '.join(known) or 'only the names of files'}. "
+        f"Give labels_on='source_id', say, or a pair (of the {wanted.plural}, of the labels)"
     )
 
 
@@ -352,7 +355,7 @@ def _as_stems(keys: Sequence[Any], stems: Iterable[Any]) -> list[Any]:
 
 
 def _judged(
-    wanted: Sequence[Any], keys: Sequence[Any], index: np.ndarray, *, what: str
+    asked: Sequence[Any], keys: Sequence[Any], index: np.ndarray, wanted: Wanted, *, what: str
 ) -> tuple[dict[str, Any], str]:
     """Return what did not go together, as facts and in words."""
     seen: set[Any] = set()
@@ -361,17 +364,17 @@ def _judged(
         if key is not None and key in seen:
             double[key] = None
         seen.add(key)
-    of_images = set(wanted)
-    without = [wanted[i] for i in np.flatnonzero(index < 0)]
-    unused = [key for key in dict.fromkeys(keys) if key is not None and key not in of_images]
+    there = set(asked)
+    without = [asked[i] for i in np.flatnonzero(index < 0)]
+    unused = [key for key in dict.fromkeys(keys) if key is not None and key not in there]
     groups = {
-        "images_without_label": (len(without), [k for k in without if k is not None]),
-        "labels_without_image": (len(unused), unused),
+        f"{wanted.plural}_without_label": (len(without), [k for k in without if k is not None]),
+        f"labels_without_{wanted.noun}": (len(unused), unused),
         "double_labels": (len(double), list(double)),
     }
     words = {
-        "images_without_label": "images have no label",
-        "labels_without_image": "labels belong to no image",
+        f"{wanted.plural}_without_label": f"{wanted.plural} have no label",
+        f"labels_without_{wanted.noun}": f"labels belong to no {wanted.noun}",
         "double_labels": "identifiers have several labels, of which the first counts",
     }
     told = [

@@ -1,4 +1,4 @@
-"""What is in image files and archives, which are read as they are and never unpacked to disk."""
+"""What is in files and archives, which are read as they are and never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from astro_cluster.cutouts.guarding import Guarded, careful, decompressed
-from astro_cluster.cutouts.sources import Container, Kind, is_hidden, kind_by_name, natural, printable
+from astro_cluster.filing.guarding import Guarded, careful, decompressed
+from astro_cluster.filing.sources import Container, Kind, is_hidden, kind_by_name, natural, printable
 
 __all__ = ["Item", "Survey", "chunks_of", "read_items", "reason_of", "survey"]
 
@@ -183,7 +183,7 @@ def _wanted_members(tar: tarfile.TarFile, container: Container, found: Survey) -
     """Yield the regular files of a tar that may be images; nothing that points elsewhere is followed."""
     links = images = 0
     for member in tar:
-        if kind_by_name(member.name) != "file" or is_hidden(member.name):
+        if kind_by_name(member.name, container.wanted) != "file" or is_hidden(member.name):
             continue
         if not member.isreg():
             links += not member.isdir()
@@ -195,9 +195,11 @@ def _wanted_members(tar: tarfile.TarFile, container: Container, found: Survey) -
 
 def _note_members(container: Container, found: Survey, *, images: int, links: int) -> None:
     if links:
-        found.notes.append(f"{container.path} holds {links} links or devices named as images: left out")
+        found.notes.append(
+            f"{container.path} holds {links} links or devices named as {container.wanted.plural}: left out"
+        )
     if not images:
-        found.notes.append(f"{container.path} holds no image")
+        found.notes.append(f"{container.path} holds no {container.wanted.noun}")
 
 
 def _survey_tar(container: Container, look: Looker, found: Survey) -> None:
@@ -268,7 +270,7 @@ def _survey_zip(container: Container, look: Looker, found: Survey) -> None:
     links = images = 0
     with zipfile.ZipFile(container.path) as archive:
         for place, info in enumerate(archive.infolist()):
-            kind = kind_by_name(info.filename)
+            kind = kind_by_name(info.filename, container.wanted)
             if info.is_dir() or kind is None or is_hidden(info.filename):
                 continue
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -276,7 +278,8 @@ def _survey_zip(container: Container, look: Looker, found: Survey) -> None:
                 continue
             images += 1
             if kind in ("tar", "stream"):
-                _survey_inner(Container(container.path, "stream", info.filename), look, found)
+                inner = Container(container.path, "stream", info.filename, container.wanted)
+                _survey_inner(inner, look, found)
             elif kind == "file":
                 found.items.append(
                     _member_of_zip(archive, info, Item(container, info.filename, place), look, found)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from astro_cluster.cutouts.sources import IMAGE_ENDINGS
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.sources import IMAGES, SPECTRA
 
 __all__ = ["Pattern", "stem_of", "typed"]
 
@@ -21,6 +21,7 @@ _KINDS = {
     "f": r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
 }
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\*\*|[*?{}]")
+_ENDINGS = tuple(dict.fromkeys((*IMAGES.endings, *SPECTRA.endings)))
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _LONGEST = 255  # letters of a name, as file systems have it; a longer one could be made to take ages
 _MOST_WILD = 20  # each one more may cost a factor in time
@@ -46,7 +47,7 @@ def stem_of(name: str) -> str:
     name = re.split(r"[/\\]", name)[-1]
     lower = name.lower()
     for packed in ("", ".gz", ".bz2", ".xz"):
-        for ending in IMAGE_ENDINGS:
+        for ending in _ENDINGS:
             if lower.endswith(ending + packed) and len(name) > len(ending + packed):
                 shorter = name[: -len(ending + packed)]
                 return stem_of(shorter) if ending == ".fz" else shorter

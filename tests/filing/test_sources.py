@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astro_cluster.cutouts.sources import containers_of, is_hidden, kind_by_name, natural, printable
 from astro_cluster.exceptions import InputError
+from astro_cluster.filing.sources import SPECTRA, containers_of, is_hidden, kind_by_name, natural, printable
 
 
 def _names(source):
@@ -132,3 +132,19 @@ def test_the_natural_order_does_not_depend_on_where_it_begins(names, rng: random
 def test_odd_names_become_printable():
     assert printable(os.fsdecode(b"m31\xff\0.png")) == "m31\\xff\\0.png"
     assert printable("grüße.png") == "grüße.png"
+
+
+def test_spectra_have_endings_of_their_own(tmp_path):
+    for name in ("a.fits", "b.csv", "c.png", "d.txt.gz", "e.md", ".f.dat"):
+        (tmp_path / name).touch()
+    found = [Path(one.path).name for one in containers_of(tmp_path, SPECTRA)[0]]
+    assert found == ["a.fits", "b.csv", "d.txt.gz"]
+    matched, notes = containers_of(f"{tmp_path}/*", SPECTRA)
+    # Who names a file means it: it is read, and said to be none.
+    assert [Path(one.path).name for one in matched] == ["a.fits", "b.csv", "c.png", "d.txt.gz", "e.md"]
+    assert notes == []
+    assert {one.wanted for one in matched} == {SPECTRA}
+    _, notes = containers_of(f"{tmp_path}/*")
+    assert "3 files that are no images" in notes[0]
+    with pytest.raises(InputError, match="no spectrum and no archive of spectra was found"):
+        containers_of([], SPECTRA)

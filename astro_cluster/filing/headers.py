@@ -1,4 +1,4 @@
-"""Keys of the headers of FITS images as columns."""
+"""Keys of the headers of FITS files as columns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-from astro_cluster.cutouts.looking import Header
 from astro_cluster.exceptions import InputError, did_you_mean
 
-__all__ = ["DEFAULT_HEADERS", "HeaderColumn", "column_of", "header_columns", "wanted_keys"]
+__all__ = ["DEFAULT_HEADERS", "Header", "HeaderColumn", "column_of", "header_columns", "wanted_keys"]
+
+Header = dict[str, tuple[Any, str]]
+"""Values and units (empty where unknown) by the name of the key, in capitals."""
 
 DEFAULT_HEADERS = ("RA", "DEC")
 """Keys that are taken if they are there, and not missed if they are not."""
@@ -94,7 +96,9 @@ def wanted_keys(headers: Any) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def header_columns(found: Sequence[Header | None], keys: Sequence[str] | None) -> list[HeaderColumn]:
+def header_columns(
+    found: Sequence[Header | None], keys: Sequence[str] | None, *, noun: str = "image"
+) -> list[HeaderColumn]:
     """Return header keys as columns.
 
     Parameters
@@ -103,6 +107,8 @@ def header_columns(found: Sequence[Header | None], keys: Sequence[str] | None) -
         The headers of n images; None where there is none.
     keys : sequence of str or None
         Keys to take, as `wanted_keys` gives them; all if None.
+    noun : str, optional
+        What has the headers, for messages.
 
     Returns
     -------
@@ -122,16 +128,16 @@ def header_columns(found: Sequence[Header | None], keys: Sequence[str] | None) -
     there: dict[str, None] = {}
     for header in found:
         there.update(dict.fromkeys(header or ()))
-    asked = list(there) if keys is None else [key for key in keys if _is_due(key, there)]
+    asked = list(there) if keys is None else [key for key in keys if _is_due(key, there, noun)]
     taken: set[str] = set()
     return [column_of(found, key, taken) for key in asked]
 
 
-def _is_due(key: str, there: dict[str, None]) -> bool:
+def _is_due(key: str, there: dict[str, None], noun: str) -> bool:
     if key not in there and key not in DEFAULT_HEADERS:
         others = f" Among their keys are {', '.join(list(there)[:20])}." if there else ""
         raise InputError(
-            f"no image has the header key {key!r}{did_you_mean(key, there)}{others} "
+            f"no {noun} has the header key {key!r}{did_you_mean(key, there)}{others} "
             "headers='all' takes all keys"
         )
     return key in there
