@@ -18,6 +18,7 @@ PAGES = (
     "user_guide/comparing.rst",
     "user_guide/calibration.rst",
     "user_guide/image_figures.rst",
+    "user_guide/spectra_figures.rst",
     "user_guide/simulations.rst",
 )
 

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from astro_cluster.columns import require
 from astro_cluster.matching import find_position, sky_coord
+from astro_cluster.plotting.limits import suitable_scale
 from astro_cluster.plotting.parts import (
     PALETTE,
     axes_of,
@@ -77,8 +78,7 @@ def _scale_of(column: object, numbers: np.ndarray) -> str:
     unit = getattr(column, "unit", None)
     if unit is not None and (u.Unit(unit).is_equivalent(u.deg) or u.Unit(unit) == u.mag):
         return "linear"
-    seen = numbers[np.isfinite(numbers)]
-    return "log" if seen.size and seen.min() > 0 and seen.max() > 300 * seen.min() else "linear"
+    return suitable_scale(numbers)
 
 
 def plot_clusters(

@@ -17,11 +17,13 @@ from astro_cluster.tables import Source, as_qtable
 
 __all__ = ["plot_learning_curve"]
 
+# Terms of the loss, and what is judged beside it, in the order of their axes.
+_TERMS = {"reconstruction": "reconstr.", "kl": "KL", "mmd": "MMD", "chi2": "χ² per pixel"}
 _DECADE = 8.0  # losses that span more go on a logarithmic axis
 
 
 def plot_learning_curve(history: Source | Mapping[str, Any] | Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the loss of a network against the epoch, on the images it learned from and on held-out ones.
+    """Draw the loss of a network against the epoch, on what it learned from and on what was held out.
 
     Parameters
     ----------
@@ -35,7 +37,9 @@ def plot_learning_curve(history: Source | Mapping[str, Any] | Any, *, ax: Axes |
     -------
     `~matplotlib.axes.Axes`
         A dot marks the epoch whose weights were kept, the one of the least held-out loss; dotted lines
-        mark the epochs at which the learning rate fell.
+        mark the epochs at which the learning rate fell.  Where the history has the terms of the loss (of an
+        InfoVAE the reconstruction, KL and MMD, and χ² per pixel), each has axes of its own below, with
+        its own scale; given axes are divided for them if they are part of a grid of subplots.
 
     Raises
     ------
@@ -48,9 +52,11 @@ def plot_learning_curve(history: Source | Mapping[str, Any] | Any, *, ax: Axes |
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['learned from', 'held out', 'kept: epoch 2, 1.5']
     """
-    curves = _curves(_history(history))
+    history = _history(history)
+    curves = _curves(history)
     epochs, loss, held_out = curves["epoch"], curves["loss"], curves.get("held_out_loss")
-    _, ax = axes_of(ax, (3.54, 2.8))
+    terms = [term for term in _TERMS if {term, f"held_out_{term}"} & set(curves)]
+    _, ax = axes_of(ax, (3.54, 2.8 + 0.75 * len(terms)))
     few = {"marker": "."} if len(epochs) < 30 else {}
     ax.plot(epochs, loss, color=PALETTE[0], linewidth=1.3, label="learned from", **few)
     judged = loss
@@ -72,8 +78,54 @@ def plot_learning_curve(history: Source | Mapping[str, Any] | Any, *, ax: Axes |
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     # Its ground is white, for lines may pass below.
-    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none")
+    style = {"loc": "best"}
+    if terms:  # the axes are low, and the curves need them
+        style = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "columnspacing": 1.0}
+    ax.legend(fontsize=7, framealpha=0.9, edgecolor="none", **style)
+    _draw_terms(ax, curves, terms)
     return ax
+
+
+def _draw_terms(ax: Axes, curves: dict[str, np.ndarray], terms: list[str]) -> None:
+    """Draw the terms of the loss below it, each in axes of its own."""
+    place = ax.get_subplotspec()
+    if not terms or place is None:
+        return
+    grid = place.subgridspec(1 + len(terms), 1, height_ratios=[2.4, *[1.0] * len(terms)], hspace=0.12)
+    ax.set_subplotspec(grid[0])
+    few = {"marker": "."} if len(curves["epoch"]) < 30 else {}
+    figure = ax.get_figure()
+    for number, term in enumerate(terms, start=1):
+        below = figure.add_subplot(grid[number], sharex=ax)  # type: ignore[union-attr]
+        drawn = []
+        for name, colour, style in ((term, PALETTE[0], "-"), (f"held_out_{term}", PALETTE[4], "--")):
+            if name in curves and np.isfinite(curves[name]).any():
+                drawn.append(curves[name])
+                below.plot(
+                    curves["epoch"],
+                    curves[name],
+                    color=colour,
+                    linestyle=style,
+                    linewidth=1.1,
+                    label=name,
+                    **few,
+                )
+        if drawn:
+            _scale(below, np.concatenate(drawn))
+            if min(np.nanmin(values) for values in drawn) < 0:  # an estimate without bias may be below 0
+                below.axhline(0, color="0.75", linewidth=0.7, zorder=1)
+        below.set_ylabel(_TERMS[term], fontsize=7)
+        below.tick_params(labelsize=6.5, which="both")
+        if below.get_yscale() == "linear":
+            below.yaxis.set_major_locator(MaxNLocator(3))
+        below.grid(alpha=0.25, linewidth=0.6)
+        below.spines[["top", "right"]].set_visible(False)
+        if number < len(terms):
+            below.tick_params(labelbottom=False)
+    ax.tick_params(labelbottom=False)
+    ax.set_xlabel("")
+    below.set_xlabel("epoch", fontsize=8)
+    figure.align_ylabels([one for one in figure.axes if one.get_subplotspec() is not None])  # type: ignore[union-attr]
 
 
 def _history(source: Any) -> Mapping[str, Any]:
@@ -102,7 +154,8 @@ def _curves(history: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if "loss" not in history:
         raise InputError(f"the history has no 'loss', only {', '.join(map(str, history)) or 'nothing'}")
     curves = {}
-    for name in ("epoch", "loss", "held_out_loss", "learning_rate"):
+    judged = [name for term in _TERMS for name in (term, f"held_out_{term}")]
+    for name in ("epoch", "loss", "held_out_loss", "learning_rate", *judged):
         if name in history:
             values = [np.nan if value is None else value for value in history[name]]
             curves[name] = np.asarray(values, np.float64)

@@ -24,7 +24,7 @@ from astro_cluster.plotting.display import (
     softening_of,
 )
 from astro_cluster.plotting.pages import GAP, WIDTH, Page, in_pixels
-from astro_cluster.plotting.parts import one_a_row
+from astro_cluster.plotting.rows import checked_rows, spread_rows
 from astro_cluster.tables import Source, as_qtable
 
 __all__ = ["plot_reconstructions"]
@@ -97,7 +97,7 @@ def plot_reconstructions(
     model = _model(model)
     images = images_of(table, column)
     usable = usable_images(table, images, column)
-    chosen = _chosen(table, usable, n) if rows is None else _checked_rows(rows, usable)
+    chosen = _chosen(table, usable, n) if rows is None else checked_rows(rows, usable, "image")
     stack = np.array(images[chosen])
     made = np.asarray(model.reconstruct(stack))
     if made.shape != stack.shape:
@@ -156,28 +156,8 @@ def _model(model: Any) -> Any:
 
 def _chosen(table: QTable, usable: np.ndarray, n: int) -> np.ndarray:
     """Return rows from the best reconstructed to the worst, or spread over the table."""
-    if n < 1:
-        raise InputError(f"n={n} shows nothing; give 1 or more images")
-    rows = np.flatnonzero(usable)
-    if not rows.size:
-        raise InputError("no row of the table has a usable image")
     errors = [name for name in table.colnames if name.endswith(_ERRORS)]
-    if errors:
-        values = one_a_row(table, errors[-1])[rows]
-        rows = rows[np.argsort(values, kind="stable")][: max(int(np.isfinite(values).sum()), 1)]
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))]
-
-
-def _checked_rows(rows: Sequence[int] | np.ndarray, usable: np.ndarray) -> np.ndarray:
-    found = np.asarray(rows)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or not found.size:
-        raise InputError("rows= are the numbers of rows, counted from 0, such as [0, 5, 7]")
-    outside = found[(found < -len(usable)) | (found >= len(usable))]
-    if len(outside):
-        raise InputError(f"rows= go up to {len(usable) - 1}, and {int(outside[0])} was asked for")
-    if not usable[found].all():
-        raise InputError(f"row {int(found[~usable[found]][0])} has no image that can be used")
-    return found
+    return spread_rows(table, usable, n, by=errors[-1] if errors else None)
 
 
 def _layout(n: int, aspect: float, lines: int) -> tuple[np.ndarray, np.ndarray]:
