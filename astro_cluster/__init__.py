@@ -59,6 +59,7 @@ _HOME = {
     "reconstruct": "embedding",
     "records": "provenance",
     "regions": "vo.shapes",
+    "regrid": "spectra",
     "rerun": "provenance",
     "send": "vo",
     "show": "vo.display",

@@ -117,7 +117,7 @@ def test_names_of_scikit_learn(run, catalogue):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "the table has no images: say which columns to embed"),
+        ((), "the table has no images and no spectra: say which columns to embed"),
         (("--scale", "standard"), "--scale is for features; give --features too"),
         (("--features", "hard_*", "--model", "tsn"), "no model 'tsn'; did you mean 'tsne'?"),
         (("--features", "hard_*", "--model", "pca", "--epochs", 3), "--epochs has no meaning for PCA"),

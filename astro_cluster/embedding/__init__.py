@@ -14,22 +14,28 @@ if TYPE_CHECKING:
     from astro_cluster.embedding.autoencoder import ConvAutoencoder, DenseAutoencoder, load_model
     from astro_cluster.embedding.facts import embedding_facts
     from astro_cluster.embedding.faithfulness import trustworthiness_and_continuity
+    from astro_cluster.embedding.infovae import InfoVAE
     from astro_cluster.embedding.pca import PCA
     from astro_cluster.embedding.protocol import Embedder
+    from astro_cluster.embedding.reconstructing import reconstruct
     from astro_cluster.embedding.steps import embed, faithfulness_of
     from astro_cluster.embedding.tsne import TSNE
+    from astro_cluster.embedding.weighted_pca import WeightedPCA
 
 _HOME = {
     "ConvAutoencoder": "autoencoder",
     "DenseAutoencoder": "autoencoder",
     "Embedder": "protocol",
+    "InfoVAE": "infovae",
     "PCA": "pca",
     "PowerSpectrum": "power",
     "TSNE": "tsne",
+    "WeightedPCA": "weighted_pca",
     "embed": "steps",
     "embedding_facts": "facts",
     "faithfulness_of": "steps",
     "load_model": "autoencoder",
+    "reconstruct": "reconstructing",
     "trustworthiness_and_continuity": "faithfulness",
 }
 
@@ -39,10 +45,13 @@ __all__ = [
     "ConvAutoencoder",
     "DenseAutoencoder",
     "Embedder",
+    "InfoVAE",
+    "WeightedPCA",
     "embed",
     "embedding_facts",
     "faithfulness_of",
     "load_model",
+    "reconstruct",
     "trustworthiness_and_continuity",
 ]
 

@@ -1,8 +1,9 @@
-"""What a model is given: features or images of the rows that can be used."""
+"""What a model is given: features, images or spectra of the rows that can be used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from astropy.table import QTable
 
 from astro_cluster.columns import require
 from astro_cluster.cutouts.stack import BAD, blocks_of_rows, image_column, images_of, usable_images
+from astro_cluster.embedding.fluxes import Fluxes, fluxes_of, spectra_meant
 from astro_cluster.embedding.protocol import Takes
 from astro_cluster.exceptions import InputError
 from astro_cluster.features import Features, FittedFeatures, as_features
@@ -31,17 +33,19 @@ class Inputs:
     Parameters
     ----------
     X : (m, d), (m, h, w) or (m, h, w, c) array
-        Features, or images; flat, (m, d), for a model that takes rows.
+        Features, fluxes, or images; flat, (m, d), for a model that takes rows.
     usable : (n,) array of bool
         The m rows of the table that they are of.
     columns : list of str
         Columns of the table that they are from.
     facts : dict
-        What the record keeps of it: ``recipe``, or ``images``.
+        What the record keeps of it: ``recipe``, ``images`` or ``spectra``.
     recipe : FittedFeatures, optional
         Treatment of the features.
     complete : (m,) array of bool, optional
         Images without a NaN pixel, if any has one.
+    spectra : Fluxes, optional
+        What belongs to fluxes: weights, redshifts, wavelengths.
     """
 
     X: np.ndarray
@@ -50,6 +54,38 @@ class Inputs:
     facts: dict[str, Any] = field(default_factory=dict)
     recipe: FittedFeatures | None = None
     complete: np.ndarray | None = None
+    spectra: Fluxes | None = None
+
+    def asked(self, method: Callable[..., Any]) -> dict[str, Any]:
+        """Return what a method of a model of spectra wants to know beside the fluxes.
+
+        Parameters
+        ----------
+        method : callable
+            ``fit``, ``transform``, ``reconstruct`` …
+
+        Returns
+        -------
+        dict
+            Of ``weights``, ``redshift``, ``grid`` and ``normalized`` those that it takes and that are
+            known; empty if these are no spectra, or the model takes rows.
+        """
+        if self.spectra is None or self.spectra.as_rows:
+            return {}
+        known = inspect.signature(method).parameters
+        return {name: value for name, value in self.spectra.told().items() if name in known}
+
+    def compared(self) -> np.ndarray:
+        """Return the rows whose distances tell how alike two of them are.
+
+        Returns
+        -------
+        (m, d) array
+            Spectra without holes and each over its own level, for a model that sees to both itself.
+        """
+        if self.spectra is None or self.spectra.as_rows:
+            return self.rows()
+        return self.spectra.levelled(self.X)
 
     def rows(self) -> np.ndarray:
         """Return one flat row each, without copying.
@@ -75,7 +111,8 @@ class Inputs:
         usable = self.usable.copy()
         usable[usable] = kept
         complete = None if self.complete is None else self.complete[kept]
-        return replace(self, X=_taken(self.X, kept), usable=usable, complete=complete)
+        spectra = None if self.spectra is None else self.spectra.only(kept)
+        return replace(self, X=_taken(self.X, kept), usable=usable, complete=complete, spectra=spectra)
 
 
 def inputs_of(
@@ -86,6 +123,9 @@ def inputs_of(
     features: Features | str | Iterable[str] | None = None,
     missing: str | None = None,
     recipe: FittedFeatures | None = None,
+    redshift: str | None = None,
+    conditioned: bool = False,
+    like: Inputs | None = None,
 ) -> Inputs:
     """Return what a model is given of a table.
 
@@ -93,16 +133,22 @@ def inputs_of(
     ----------
     table : `~astropy.table.QTable`
         n rows.
-    takes : {"rows", "images"}
+    takes : {"rows", "images", "spectra"}
         What the model takes.
     column : str, optional
-        Column of images.
+        Column of images, or the fluxes.
     features : `Features`, str or iterable of str, optional
-        Features; if neither is given, the images if there are any.
+        Features; if neither is given, the images if there are any, else the spectra.
     missing : str, optional
         ``"drop"`` or ``"median"`` for features; ``"drop"``, ``"zero"`` or ``"mean"`` for NaN pixels.
     recipe : FittedFeatures, optional
         Treatment of the features that is known already, in place of ``features``.
+    redshift : str, optional
+        Column of redshifts, for a model that is given them.
+    conditioned : bool, optional
+        Whether the model is given redshifts.
+    like : Inputs, optional
+        Of other spectra, whose mean is put for pixels that do not count.
 
     Returns
     -------
@@ -114,18 +160,32 @@ def inputs_of(
         If both or neither can be meant, the model does not take it, or no row can be used.
     """
     if column is not None and features is not None:
-        raise InputError("give column= (images) or features= (columns of numbers), not both")
+        raise InputError("give column= (images, spectra) or features= (columns of numbers), not both")
     if len(table) == 0:
         raise InputError("the table has no rows to embed")
+    if redshift is not None and not conditioned:
+        raise InputError(
+            f"redshift={redshift!r} has no meaning here: only models with conditioned=True are given it"
+        )
     if recipe is not None:
         found = _of_recipe(table, recipe)
     elif features is not None:
-        if takes == "images":
+        if takes != "rows":
             raise InputError(
-                "this model takes images and not features: give column= or leave both out; for features "
+                f"this model takes {takes} and not features: give column= or leave both out; for features "
                 "there are 'pca', 'tsne' and the transformers of scikit-learn"
             )
         found = _of_features(table, features, missing)
+    elif spectra_meant(table, takes, column):
+        X, usable, columns, spectra = fluxes_of(
+            table,
+            as_rows=takes == "rows",
+            missing=missing,
+            redshift=redshift,
+            conditioned=conditioned,
+            like=None if like is None or like.spectra is None else like.spectra.mean_of(like.X),
+        )
+        found = Inputs(X, usable, columns, {"spectra": spectra.facts}, spectra=spectra)
     else:
         if column is None and not _has_images(table):
             raise InputError(_nothing_named(table, takes))
@@ -137,7 +197,8 @@ def inputs_of(
                 f"each lacks one of the features {', '.join(found.columns)}; use missing='median', or leave "
                 "out what is missing the most"
                 if found.recipe is not None
-                else "their images are marked as bad or have no pixel"
+                else f"their {'images' if found.spectra is None else 'spectra'} are marked as bad or have no "
+                + ("pixel" if found.spectra is None else "pixel that counts")
                 + (" without NaN; use missing='zero' or 'mean'" if missing == "drop" else "")
             )
         )
@@ -161,7 +222,7 @@ def checked_missing(missing: str | None) -> None:
     if missing is not None and missing not in known:
         raise InputError(
             f"missing={missing!r} is not known here; give 'drop' or 'median' for features, "
-            "'drop', 'zero' or 'mean' for the pixels of images"
+            "'drop', 'zero' or 'mean' for the pixels of images and spectra"
         )
 
 
@@ -195,6 +256,12 @@ def _with_recipe(recipe: FittedFeatures, matrix: Any) -> Inputs:
 
 
 def _nothing_named(table: QTable, takes: Takes) -> str:
+    if takes == "spectra":
+        return (
+            "this model takes spectra, and the table has none, or does not say at which wavelengths they "
+            "are; read_spectra makes such a table of files of spectra (on the command line: astro-cluster "
+            "spectra)"
+        )
     if takes == "images":
         return (
             "this model takes images, and the table has no column of (n, height, width) or (n, height, "
@@ -209,8 +276,8 @@ def _nothing_named(table: QTable, takes: Takes) -> str:
     ]
     shown = ", ".join(numeric[:30]) + (", …" if len(numeric) > 30 else "")
     return (
-        "the table has no images: say which columns to embed, features='hard_*,bb_kt' (on the command line "
-        f"--features). Columns of numbers are: {shown or 'none'}"
+        "the table has no images and no spectra: say which columns to embed, features='hard_*,bb_kt' (on the "
+        f"command line --features). Columns of numbers are: {shown or 'none'}"
     )
 
 

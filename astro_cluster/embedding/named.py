@@ -34,6 +34,8 @@ _OURS = {
         ("autoencoder", "conv-autoencoder", "convautoencoder"),
     ),
     "DenseAutoencoder": ("astro_cluster.embedding.autoencoder", ("dense-autoencoder", "denseautoencoder")),
+    "InfoVAE": ("astro_cluster.embedding.infovae", ("infovae", "info-vae")),
+    "WeightedPCA": ("astro_cluster.embedding.weighted_pca", ("weighted-pca", "weightedpca")),
 }
 _THEIRS = (
     "sklearn.decomposition",
@@ -294,8 +296,8 @@ def _by_name(name: str, parameters: dict[str, Any]) -> Any:
     if home is None and (home := known_models().get(word)) is None:
         raise InputError(
             f"there is no model {name!r}{did_you_mean(word, known_models(), n=1)} The models are: tsne, pca, "
-            "autoencoder, conv-autoencoder and dense-autoencoder; the file of a saved one "
-            f"(model{FILE_ENDING}); and of scikit-learn {', '.join(sorted(_their_classes()))}"
+            "autoencoder, conv-autoencoder, dense-autoencoder, infovae and weighted-pca; the file of a "
+            f"saved one (model{FILE_ENDING}); and of scikit-learn {', '.join(sorted(_their_classes()))}"
         )
     from astro_cluster.estimators import with_parameters
 

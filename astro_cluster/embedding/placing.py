@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from astropy.table import QTable, Table
 
 from astro_cluster.embedding.facts import embedding_records
 from astro_cluster.embedding.inputs import Inputs, inputs_of
+from astro_cluster.embedding.likeness import check_same_grid, conditioned_of
 from astro_cluster.embedding.named import Model
 from astro_cluster.embedding.protocol import stem_of, takes_of
 from astro_cluster.exceptions import InputError
@@ -52,6 +54,7 @@ def placed(
     column: str | None = None,
     features: Features | str | Iterable[str] | None = None,
     missing: str | None = None,
+    redshift: str | None = None,
 ) -> Placed:
     """Return a model that places the rows of a table on the map of another.
 
@@ -65,7 +68,7 @@ def placed(
         Table with the coordinates and with what they were made from.
     prefix : str, optional
         Which of several maps.
-    column, features, missing : optional
+    column, features, missing, redshift : optional
         As in `embed`; needed only if the table has no record.
 
     Returns
@@ -79,7 +82,7 @@ def placed(
     """
     known = as_qtable(onto)
     stem = stem_of(model.estimator)
-    if hasattr(model.estimator, "save"):
+    if hasattr(model.estimator, "save") and "checkpoint" in inspect.signature(model.estimator.fit).parameters:
         raise InputError(
             "onto= is for maps that are made anew from a table; an autoencoder is kept in a file: save it "
             "(save='model.safetensors') and give that file as the model"
@@ -94,7 +97,8 @@ def placed(
         given = _agreed(record, given)
         model = _recorded_model(record, model)
     takes = takes_of(model.estimator)
-    old = inputs_of(known, takes, recipe=recipe, **given)
+    words = {"redshift": redshift, "conditioned": conditioned_of(model.estimator)}
+    old = inputs_of(known, takes, recipe=recipe, **given, **words)
     if recipe is None and old.recipe is not None:
         recipe = old.recipe
     Y = _coordinates(known, columns)
@@ -105,7 +109,9 @@ def placed(
     _teach(model.estimator, old, Y[old.usable])
     if recipe is not None:
         given["features"] = None
-    new = inputs_of(table, takes, recipe=recipe, **given)
+    new = inputs_of(table, takes, recipe=recipe, like=old, **given, **words)
+    if old.spectra is not None and new.spectra is not None:
+        check_same_grid(new.spectra.grid, old.spectra.grid, "the map has been made")
     if new.X.shape[1:] != old.X.shape[1:]:
         raise InputError(
             f"the images have the shape {_shape(new)}, those of the map {_shape(old)}; read them with the "
@@ -168,7 +174,8 @@ def _recipe(
     """Return the treatment of the features that the map was made from."""
     if "recipe" not in record:
         if features is not None:
-            raise InputError("the map was made from images, not from features; leave features out")
+            what = "spectra" if "spectra" in record else "images"
+            raise InputError(f"the map was made from {what}, not from features; leave features out")
         return None
     recipe = FittedFeatures.from_plain(decode(record["recipe"]))
     if features is not None:
@@ -188,10 +195,10 @@ def _told(recipe: FittedFeatures) -> list[str]:
 
 def _agreed(record: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the column and the policy of the map."""
-    images = record.get("images")
+    images = record.get("images", record.get("spectra"))
     if not isinstance(images, dict):
         if given["column"] is not None:
-            raise InputError("the map was made from features, not from images; leave column out")
+            raise InputError("the map was made from features, not from images or spectra; leave column out")
         return {"column": None, "features": None, "missing": None}
     own = record["parameters"].get("missing")
     if given["missing"] is not None and given["missing"] != own:
@@ -223,8 +230,8 @@ def _teach(estimator: Any, old: Inputs, Y: np.ndarray) -> None:
     name = type(estimator).__name__
     if not hasattr(estimator, "transform"):
         raise InputError(f"{name} cannot place new rows (it has no transform); use 'tsne' or 'pca'")
-    estimator.fit(old.X)
-    again = np.asarray(estimator.transform(old.X), dtype=float)
+    estimator.fit(old.X, **old.asked(estimator.fit))
+    again = np.asarray(estimator.transform(old.X, **old.asked(estimator.transform)), dtype=float)
     spread = np.maximum(Y.std(axis=0), np.finfo(float).tiny)
     if again.shape != Y.shape or np.any(np.abs(again - Y) > _TOLERANCE * spread.max()):
         raise InputError(

@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["Embedder", "Takes", "facts_of", "is_fitted", "scalars_of", "stem_of", "takes_of"]
 
-Takes = Literal["rows", "images"]
+Takes = Literal["rows", "images", "spectra"]
 
 # Methods that make a map to look at: each coordinate becomes a column, which any program can plot.
 _MAPS = {"tsne", "umap", "pacmap", "trimap", "phate", "densmap"}
@@ -28,8 +28,10 @@ class Embedder(Protocol):
     stem : str
         Name of the new columns: ``"tsne"`` becomes ``tsne_1``, ``tsne_2`` …; ``"latent"`` and
         ``"pca"`` become one column (n, d).
-    takes : {"rows", "images"}
-        Whether ``X`` is (n, d), or (n, h, w) or (n, h, w, c).
+    takes : {"rows", "images", "spectra"}
+        Whether ``X`` is (n, d); (n, h, w) or (n, h, w, c); or (n, m) fluxes, NaN where there is none.
+        What a method of the last kind names of ``weights`` (n, m), ``redshift`` (n,), ``grid`` and
+        ``normalized`` it is given.
     random_state : int or None
         Seed.
     """
@@ -94,7 +96,7 @@ def stem_of(model: Any) -> str:
 
 
 def takes_of(model: Any) -> Takes:
-    """Return whether a model takes rows or images.
+    """Return whether a model takes rows, images or spectra.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def takes_of(model: Any) -> Takes:
 
     Returns
     -------
-    {"rows", "images"}
+    {"rows", "images", "spectra"}
         Rows if it does not say.
 
     Examples

@@ -8,7 +8,8 @@ import os
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from astropy.table import QTable, Table
 from astro_cluster.columns import REGISTRY, add_column, check_free, column_name, require
 from astro_cluster.embedding.facts import judged
 from astro_cluster.embedding.inputs import Inputs, Missing, checked_missing, inputs_of
+from astro_cluster.embedding.likeness import check_grid, check_scale, conditioned_of
 from astro_cluster.embedding.named import FILE_ENDING, Model, make_model
 from astro_cluster.embedding.placing import placed
 from astro_cluster.embedding.protocol import facts_of, scalars_of, stem_of, takes_of
+from astro_cluster.embedding.reconstructing import add_reconstruction, check_reconstructs
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.features import Features
 from astro_cluster.provenance import OMIT, Step, step
@@ -37,6 +40,7 @@ def embed(
     column: str | None = None,
     features: Features | str | Iterable[str] | None = None,
     missing: Missing | None = None,
+    redshift: str | None = None,
     prefix: str = "",
     random_state: int | None = None,
     onto: QTable | Table | PathLike | None = None,
@@ -45,10 +49,11 @@ def embed(
     checkpoint: PathLike | None = None,
     progress: Callable[..., Any] | bool | None = None,
     faithfulness: bool = True,
+    reconstruction: bool = False,
     overwrite: bool = False,
     **parameters: Any,
 ) -> Step:
-    """Give the rows of a table, or their images, a few coordinates.
+    """Give the rows of a table, or their images or spectra, a few coordinates.
 
     Parameters
     ----------
@@ -56,20 +61,26 @@ def embed(
         n rows.
     model : str, path or estimator, optional
         ``"tsne"`` (a map to look at), ``"pca"``, ``"autoencoder"`` (of images; the same as
-        ``"conv-autoencoder"``), ``"dense-autoencoder"``, or the name of a decomposition or manifold
-        of scikit-learn (``"FastICA"``, ``"Isomap"`` …); the file of a saved autoencoder
-        (``"model.safetensors"``); or an instance of any of these or of another transformer, which
-        is not changed: a copy of it is fitted, while one that has been fitted only transforms.
+        ``"conv-autoencoder"``), ``"dense-autoencoder"``, ``"infovae"`` (of spectra),
+        ``"weighted-pca"`` (of spectra, their errors and missing pixels too), or the name of a
+        decomposition or manifold of scikit-learn (``"FastICA"``, ``"Isomap"`` …); the file of a saved
+        autoencoder (``"model.safetensors"``); or an instance of any of these or of another transformer,
+        which is not changed: a copy of it is fitted, while one that has been fitted only transforms.
     column : str, optional
-        Column of images, (n, h, w) or (n, h, w, c), whose pixels are embedded.
+        Column of images, (n, h, w) or (n, h, w, c), whose pixels are embedded; or the fluxes of the
+        table's spectra, if it has images too.
     features : `Features`, str or iterable of str, optional
         Columns of numbers to embed, as in `cluster`.  If neither is given, the images if there are
-        any.
+        any, else the spectra.
     missing : {"drop", "median", "zero", "mean"}, optional
         What to do with missing values.  Features: leave such rows out (masked; the default) or put
         the column's median.  NaN pixels: leave such images out, those with infinite ones too, or put
         0 or the mean of this pixel in the other images.  By default autoencoders leave such pixels out
-        of what they learn from, and other models refuse them.
+        of what they learn from, and other models refuse them.  Pixels of spectra that do not count: the
+        same; models that know of no weights get the mean by default, at the level of the spectrum.
+    redshift : str, optional
+        Column of redshifts for a model with ``conditioned=True``; ``redshift``, ``Z`` or ``z`` if not
+        given.
     prefix : str, optional
         Put before the new columns, so that several runs stand side by side.
     random_state : int, optional
@@ -91,6 +102,9 @@ def embed(
     faithfulness : bool, optional
         Whether to measure how far neighbours among the coordinates are neighbours in what was
         embedded, and the other way round.
+    reconstruction : bool, optional
+        Of autoencoders and models of spectra: whether to add what the model makes of each spectrum or
+        image, as `reconstruct` does.
     overwrite : bool, optional
         Replace columns of the same names, and the file of ``save``.
     **parameters
@@ -100,16 +114,18 @@ def embed(
     -------
     `~astropy.table.QTable`
         The same rows with ``tsne_1``, ``tsne_2``; or ``pca``, ``latent`` (n, d), of other models a
-        column named after them; of autoencoders also ``reconstruction_error``.  Masked in rows
-        that could not be used.  What the model tells of its fit is on record (`records`,
-        `~astro_cluster.embedding.embedding_facts`): ``trustworthiness`` and ``continuity``, and what
-        applies of ``kl_divergence``, ``explained_variance``, ``held_out_loss``, ``history`` …
+        column named after them; of autoencoders also ``reconstruction_error``, of models of spectra
+        ``reconstruction_chi2`` too.  Masked in rows that could not be used.  What the model tells
+        of its fit is on record (`records`, `~astro_cluster.embedding.embedding_facts`):
+        ``trustworthiness`` and ``continuity``, and what applies of ``kl_divergence``,
+        ``explained_variance``, ``held_out_loss``, ``held_out_chi2``, ``history`` …
 
     Raises
     ------
     InputError
         If no row can be used, the model is unknown or cannot take what it is given, a new
-        column's name is taken, or the map to place onto is not one of the same features.
+        column's name is taken, the map to place onto is not one of the same features, or a fitted model
+        has learned from spectra on other wavelengths.
     KeyboardInterrupt
         If the fit is stopped.  With ``checkpoint`` a note says where it is kept.
 
@@ -138,25 +154,40 @@ def embed(
         model, random_state=random_state, refit=refit, parameters=parameters, drawn=_drawn(checkpoint)
     )
     _check_options(made, save=save, checkpoint=checkpoint, overwrite=overwrite)
-    check_free(table, _expected(made.estimator, prefix), overwrite=overwrite)
+    expected = _expected(made.estimator, prefix)
+    if reconstruction:
+        check_reconstructs(made.estimator)
+        expected.append(column_name("reconstruction", prefix=prefix))
+    check_free(table, expected, overwrite=overwrite)
     facts: dict[str, Any] = {}
     if onto is not None:
-        known = placed(table, made, onto, prefix=prefix, column=column, features=features, missing=missing)
+        given = {"column": column, "features": features, "missing": missing, "redshift": redshift}
+        known = placed(table, made, onto, prefix=prefix, **given)
         made, inputs, facts["reference"] = known.model, known.inputs, known.reference
     else:
-        inputs = inputs_of(table, takes_of(made.estimator), column=column, features=features, missing=missing)
+        inputs = inputs_of(
+            table,
+            takes_of(made.estimator),
+            column=column,
+            features=features,
+            missing=missing,
+            redshift=redshift,
+            conditioned=conditioned_of(made.estimator),
+        )
         _check_inputs(made, inputs, missing)
+        made = _settled(made, inputs)
     began = time.perf_counter()
     Y, errors = _run(made, inputs, checkpoint=checkpoint, progress=progress)
     seconds = time.perf_counter() - began
     out = derive(table)
     columns = _add(out, made.estimator, inputs, Y, errors, prefix=prefix, overwrite=overwrite)
+    if reconstruction:
+        add_reconstruction(out, made.estimator, inputs, prefix=prefix)
     told = {"model": made.recorded.name, "stem": stem_of(made.estimator), "columns": columns}
     told |= {"dimensions": int(Y.shape[1]), "fitted_here": not made.fitted}
-    if not made.fitted:
-        told |= facts_of(made.estimator)
+    told |= _facts(made, inputs, errors)
     if faithfulness and "trustworthiness" not in told:
-        told |= judged(inputs.rows(), Y, inputs.complete)
+        told |= judged(inputs.compared(), Y, inputs.complete)
     told |= {"seconds": round(seconds, 3)}
     if save is not None:
         told["saved"] = _saved(made.estimator, save, overwrite=overwrite)
@@ -173,6 +204,17 @@ def embed(
         facts=facts,
         parameters={**left_out, "model": made.recorded},
     )
+
+
+def _facts(made: Model, inputs: Inputs, errors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what a model says of its fit, and of spectra how well it draws those of the table."""
+    told = {} if made.fitted and inputs.spectra is None else facts_of(made.estimator)
+    if made.fitted:
+        told.pop("history", None)  # which is in the model's file, or on record where it was fitted
+    chi2 = errors.get("reconstruction_chi2", np.empty(0))
+    if np.isfinite(chi2).any():
+        told["median_chi2"] = float(np.nanmedian(chi2))
+    return told
 
 
 def _drawn(checkpoint: PathLike | None) -> int | None:
@@ -225,8 +267,13 @@ def _expected(estimator: Any, prefix: str) -> list[str]:
     known = number if isinstance(number, (int, np.integer)) else 2
     names = _names(estimator, prefix, int(known))
     if hasattr(estimator, "reconstruction_errors"):
-        names.append(column_name("reconstruction_error", prefix=prefix))
+        keys = _ERRORS.values() if takes_of(estimator) == "spectra" else ["reconstruction_error"]
+        names += [column_name(key, prefix=prefix) for key in keys]
     return names
+
+
+# What a model of spectra calls its errors, and what is kept of them.
+_ERRORS = {"mse": "spectrum_error", "chi2": "reconstruction_chi2"}
 
 
 def _names(estimator: Any, prefix: str, number: int) -> list[str]:
@@ -242,9 +289,13 @@ def _check_inputs(made: Model, inputs: Inputs, missing: str | None) -> None:
         if len(inputs.X) < 2:
             raise InputError(f"1 row is usable; {name} needs at least 2 to learn from")
         return
-    if missing == "mean":
+    if inputs.spectra is not None:
+        check_grid(made.estimator, inputs.spectra.grid)
+        check_scale(made.estimator, inputs.spectra.normalized)
+    if missing == "mean" or (inputs.spectra is not None and inputs.spectra.facts.get("filled") == "mean"):
+        what = "images" if inputs.spectra is None else "spectra"
         raise InputError(
-            f"the {name} has been fitted, and missing='mean' would put the mean of the new images, not of "
+            f"the {name} has been fitted, and missing='mean' would put the mean of the new {what}, not of "
             "those that it has learned from; use 'zero' or 'drop'"
         )
     if inputs.recipe is not None and any(s.scale != "none" for s in inputs.recipe.scalings):
@@ -256,20 +307,35 @@ def _check_inputs(made: Model, inputs: Inputs, missing: str | None) -> None:
         )
 
 
+def _settled(made: Model, inputs: Inputs) -> Model:
+    """Return a model that does not normalise spectra which are normalised already."""
+    estimator = made.estimator
+    if made.fitted or inputs.spectra is None or not inputs.spectra.normalized:
+        return made
+    auto = estimator.get_params(deep=False).get("normalize") == "auto"
+    if not auto or "normalized" in _fit_options(estimator):
+        return made
+    estimator.set_params(normalize=None)
+    recorded = replace(made.recorded, parameters={**made.recorded.parameters, "normalize": None})
+    return replace(made, recorded=recorded)
+
+
 def _run(
     made: Model, inputs: Inputs, *, checkpoint: PathLike | None, progress: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return coordinates and, of an autoencoder, errors of reconstruction; complaints in our words."""
     estimator, name = made.estimator, type(made.estimator).__name__
     given = {"checkpoint": None if checkpoint is None else os.fspath(checkpoint), "progress": progress}
     options = {k: v for k, v in given.items() if v is not None and k in _fit_options(estimator)}
+    options |= inputs.asked(estimator.fit)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             if made.fitted:
-                Y = estimator.transform(inputs.X)
+                Y = estimator.transform(inputs.X, **inputs.asked(estimator.transform))
             elif hasattr(estimator, "transform") and options:
-                Y = estimator.fit(inputs.X, **options).transform(inputs.X)
+                estimator.fit(inputs.X, **options)
+                Y = estimator.transform(inputs.X, **inputs.asked(estimator.transform))
             else:
                 Y = estimator.fit_transform(inputs.X)
         except InputError:
@@ -287,8 +353,18 @@ def _run(
             "coordinates for each"
         )
     Y = Y if Y.dtype.kind == "f" else Y.astype(float)
-    errors = getattr(estimator, "reconstruction_errors", None)
-    return Y, None if errors is None else np.asarray(errors(inputs.X))
+    return Y, _errors(estimator, inputs)
+
+
+def _errors(estimator: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Return the errors of reconstruction by the entries of the registry that are for them."""
+    method = getattr(estimator, "reconstruction_errors", None)
+    if method is None:
+        return {}
+    found = method(inputs.X, **inputs.asked(method))
+    if not isinstance(found, Mapping):
+        return {"reconstruction_error": np.asarray(found)}
+    return {key: np.asarray(found[word]) for word, key in _ERRORS.items() if word in found}
 
 
 def _pass_on(caught: list[warnings.WarningMessage], name: str) -> None:
@@ -313,7 +389,7 @@ def _add(
     estimator: Any,
     inputs: Inputs,
     Y: np.ndarray,
-    errors: np.ndarray | None,
+    errors: dict[str, np.ndarray],
     *,
     prefix: str,
     overwrite: bool,
@@ -333,12 +409,10 @@ def _add(
             add_column(out, key, full[:, index], name=column, mask=mask, **words)  # type: ignore[arg-type]
     else:
         add_column(out, key, full, name=names[0], mask=mask, method=name)
-    if errors is not None:
+    for key, values in errors.items():
         all_errors = np.full(len(out), np.nan)
-        all_errors[inputs.usable] = errors
-        add_column(
-            out, "reconstruction_error", all_errors, prefix=prefix, mask=np.isnan(all_errors), method=name
-        )
+        all_errors[inputs.usable] = values
+        add_column(out, key, all_errors, prefix=prefix, mask=np.isnan(all_errors), method=name)
     return names
 
 
@@ -366,7 +440,8 @@ def faithfulness_of(
     embedding : str or iterable of str, optional
         The coordinates: a column (n, d), several columns, or the stem of ``stem_1``, ``stem_2`` ….
     column, features, missing : optional
-        What they are compared with, as in `embed`.
+        What they are compared with, as in `embed`; spectra each over its own level, unless they are
+        normalised.
     n_neighbors : int, optional
         Neighbours that are compared; 15, or as many as the rows allow.
     sample : int, optional
@@ -399,6 +474,8 @@ def faithfulness_of(
     found = [float_values(table[name]) for name in names]
     Y = np.column_stack([part.reshape(len(table), -1) for part in found])[inputs.usable]
     X, both = inputs.rows(), np.isfinite(Y).all(axis=1)
+    if inputs.spectra is not None:
+        X = inputs.spectra.levelled(X)
     if not both.all():
         X, Y = X[both], Y[both]
     most = most_neighbours(len(X))

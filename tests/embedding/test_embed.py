@@ -591,7 +591,7 @@ def test_unknown_models(table, model, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "the table has no images: say which columns.*x, y, z, both, truth"),
+        ({}, "the table has no images and no spectra: say which columns.*x, y, z, both, truth"),
         ({"features": "x,nothing"}, "no column 'nothing'"),
         ({"features": "x", "column": "y"}, "not both"),
         ({"column": "both"}, "holds no images but .*features='both'"),
