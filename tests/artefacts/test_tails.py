@@ -81,3 +81,13 @@ def test_the_largest_floats_do_no_harm():
 def test_an_unknown_direction_is_refused():
     with pytest.raises(InputError, match="'up' is not known; give one of high, low, both"):
         evidence_of(np.zeros(3), "up")
+
+
+def test_a_tail_may_go_on_farther():
+    x = np.r_[np.random.default_rng(1).exponential(size=1000), 12.0, 40.0]
+    near, far = evidence_of(x), evidence_of(x, strongest=6.0)
+    assert near[-2] == pytest.approx(STRONGEST + 0.1 * np.log10(1002 / 2))
+    # Of an exponential distribution, exp(-12) of the values are beyond 12.
+    assert far[-2] == pytest.approx(12 / np.log(10) + 0.1 * np.log10(1002 / 2), rel=0.1)
+    assert far[-1] == pytest.approx(6 + 0.1 * np.log10(1002))
+    np.testing.assert_array_equal(near[x < 3], far[x < 3])
