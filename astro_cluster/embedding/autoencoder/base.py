@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_random_state
 
 from astro_cluster.embedding.autoencoder.augmenting import Augmentation, apply_symmetry, symmetries_of
 from astro_cluster.embedding.autoencoder.batches import (
@@ -27,9 +25,21 @@ from astro_cluster.embedding.autoencoder.batches import (
 )
 from astro_cluster.embedding.autoencoder.checkpoint import TrainingCheckpoint, fingerprint_of
 from astro_cluster.embedding.autoencoder.devices import device_of, one_thread_each, require_torch
+from astro_cluster.embedding.autoencoder.fitting import (
+    Progress,
+    damage_told,
+    facts_of_training,
+    history_from_file,
+    layers_from_file,
+    note_training,
+    run_training,
+    seed_of,
+    threads_for,
+    unchanged_if_broken,
+    unfitted_from_file,
+)
 from astro_cluster.embedding.autoencoder.headers import (
     finite_number,
-    history_of,
     image_shape_of,
     plain_value,
     versions,
@@ -40,21 +50,16 @@ from astro_cluster.embedding.autoencoder.objective import ImageObjective
 from astro_cluster.embedding.autoencoder.parameters import check_parameters
 from astro_cluster.embedding.autoencoder.safefiles import (
     check_place,
-    read_shapes,
-    read_tensors,
     write_tensors,
 )
 from astro_cluster.embedding.autoencoder.training import Plan, Training
-from astro_cluster.embedding.autoencoder.watching import watch_training
-from astro_cluster.exceptions import AstroClusterWarning, InputError
-from astro_cluster.threads import available_threads, run_all
+from astro_cluster.exceptions import InputError
+from astro_cluster.threads import run_all
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Autoencoder"]
-
-Progress = Callable[[int, dict[str, float]], Any] | bool | None
 
 # Parameters that do not change what is learned, or that may be raised: a checkpoint does not mind them.
 _FREE = {"epochs", "n_threads", "random_state", "device", "average_symmetries"}
@@ -126,13 +131,8 @@ class Autoencoder(TransformerMixin, BaseEstimator):
             If the training diverged after a good beginning (the best epoch is kept), or no checkpoint can
             be written.
         """
-        before = vars(self).copy()
-        try:
+        with unchanged_if_broken(self):
             self._fit(X, weights, checkpoint, progress)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def fit_transform(self, X: np.ndarray, y: object = None, **fit: Any) -> np.ndarray:
@@ -176,16 +176,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):
                 "autoencoder needs at least 2"
             )
         kept = None if checkpoint is None else TrainingCheckpoint(checkpoint, self._about(source, parameters))
-        seed = None if kept is None else kept.seed
-        if seed is None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        elif self.random_state is not None and seed != (
-            own := int(check_random_state(self.random_state).randint(2**31 - 1))
-        ):
-            raise InputError(
-                f"{checkpoint} holds a training with another seed ({seed}, not {own}, which random_state "
-                "gives); give the same random_state, remove the file, or give the checkpoint another name"
-            )
+        seed = seed_of(self.random_state, kept, checkpoint)
         learned, held_out = held_out_split(
             look.usable, float(self.held_out), np.random.default_rng([seed, 0])
         )
@@ -199,15 +190,17 @@ class Autoencoder(TransformerMixin, BaseEstimator):
             learning_rate=self.learning_rate,
             patience=self.patience,
             clip=self.clip,
-            n_threads=self._threads(device.type),
+            n_threads=threads_for(self.n_threads, device.type),
             seed=seed,
         )
         if device.type != "cpu":
             objective.shard_rows = plan.batch_size  # a GPU wants all at once
         source.preload()
         training = Training(objective, source, plan, learned, held_out)
-        self._run(training, kept, progress, source.spread)
-        self._keep(objective, source, training)
+        in_units = functools.partial(_in_units, unit=self._unit(source.spread))
+        run_training(training, kept, progress, in_units=in_units)
+        self._take(objective, source.image_shape, source.images.ndim, (source.centre, source.spread))
+        note_training(self, training, in_units)
 
     def _about(self, source: ImageRows, parameters: Mapping[str, Any]) -> dict[str, Any]:
         about = {name: plain_value(value) for name, value in parameters.items() if name not in _FREE}
@@ -248,56 +241,9 @@ class Autoencoder(TransformerMixin, BaseEstimator):
         network.layers.to(memory_format=torch.channels_last)
         return ImageObjective(network, loss_shares(self.loss), beta=float(self.beta), mmd=float(self.mmd))
 
-    def _threads(self, device: str) -> int:
-        if device != "cpu":
-            return 1
-        return available_threads() if self.n_threads is None else int(self.n_threads)
-
-    def _run(
-        self, training: Training, kept: TrainingCheckpoint | None, progress: Progress, spread: float
-    ) -> None:
-        watch = watch_training(progress, training.plan.epochs)
-
-        def on_epoch(running: Training, numbers: dict[str, float]) -> None:
-            if kept is not None:
-                kept.on_epoch(running)
-            if watch.on_epoch is not None:
-                watch.on_epoch(running.state.epoch, _in_units(numbers, self._unit(spread)))
-
-        with watch:
-            if kept is None:
-                training.run(on_epoch=on_epoch, on_batch=watch.on_batch)
-            else:
-                kept.resume(training)
-                with kept:
-                    training.run(on_epoch=on_epoch, on_batch=watch.on_batch)
-        if training.state.stopped == "diverged":
-            warnings.warn(
-                f"training diverged in epoch {training.state.epoch}; the weights of epoch "
-                f"{training.state.best_epoch} are kept. Lower learning_rate or clip",
-                AstroClusterWarning,
-                stacklevel=5,
-            )
-
     def _unit(self, spread: float) -> float:
         """Return what a loss is multiplied with so that it is in the images' own units."""
         return spread**2 if "mse" in loss_shares(self.loss) else 1.0
-
-    def _keep(self, objective: ImageObjective, source: ImageRows, training: Training) -> None:
-        state = training.state
-        self._take(objective, source.image_shape, source.images.ndim, (source.centre, source.spread))
-        self.history_ = {
-            name: [_in_units({name: value}, self._unit(source.spread))[name] for value in values]
-            for name, values in state.history.items()
-        }
-        self.best_epoch_ = state.best_epoch
-        self.held_out_loss_ = self._best("held_out_loss")
-        self.loss_ = self._best("loss")
-        self.held_out_rows_ = training.held_out
-        self.stopped_ = state.stopped or "epochs"
-
-    def _best(self, name: str) -> float:
-        return float(self.history_[name][self.best_epoch_ - 1]) if name in self.history_ else math.nan
 
     def _take(
         self,
@@ -443,7 +389,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):
                 else []
             )
             if tasks:
-                run_all(tasks, self._threads(device))
+                run_all(tasks, threads_for(self.n_threads, device))
 
     def _latents(self, shard: Shard) -> Tensor:
         torch = require_torch()
@@ -476,19 +422,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        if not hasattr(self, "layers_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(images) first")
-        return {
-            "epochs": len(self.history_["epoch"]),
-            "best_epoch": self.best_epoch_,
-            "loss": self.loss_,
-            "held_out_loss": None if math.isnan(self.held_out_loss_) else self.held_out_loss_,
-            "seconds": round(math.fsum(self.history_["seconds"]), 3),
-            "stopped": self.stopped_,
-            "n_weights": sum(p.numel() for p in self.layers_.parameters()),
-            "n_held_out": len(self.held_out_rows_),
-            "history": {name: list(values) for name, values in self.history_.items()},
-        }
+        return facts_of_training(self, "fit(images)")
 
     # ------------------------------------------------------------ files
 
@@ -536,61 +470,18 @@ class Autoencoder(TransformerMixin, BaseEstimator):
     @classmethod
     def _from_file(cls, path: Path, header: Mapping[str, Any], device: str) -> Autoencoder:
         """Return a fitted model, if all that the file says goes together."""
-        try:
-            parameters = dict(header["parameters"])
-            if unknown := set(parameters) - set(cls().get_params()):
-                raise InputError(f"it has the unknown parameters {', '.join(sorted(map(str, unknown)))}")
-            self = cls(**parameters)
-            self.device = device
+        with damage_told(path):
+            self = unfitted_from_file(cls, header, device)
             check_parameters(self.get_params(deep=False), cls._widths)
-            if isinstance(self.random_state, bool) or not isinstance(self.random_state, int | None):
-                raise InputError("its random_state is no whole number")
             shape = image_shape_of(header["image_shape"])
             scaling = finite_number(header["centre"]), finite_number(header["spread"])
-            history, best_epoch = history_of(header["history"]), header["best_epoch"]
             if scaling[1] <= 0 or header["n_axes"] not in (3, 4):
                 raise InputError("its scale makes no sense")
-            if not isinstance(best_epoch, int) or not 1 <= best_epoch <= len(history["epoch"]):
-                raise InputError("its best epoch is none of its history")
-            objective = self._objective_of(path, shape)
-            held_out = np.array(header["held_out_rows"], dtype=int).reshape(-1)
-        except (
-            InputError,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            OverflowError,
-            MemoryError,
-        ) as error:
-            what = f"it does not say its {error}" if isinstance(error, KeyError) else error
-            raise InputError(f"{path} is no model that can be used, or it is damaged: {what}") from error
+            history_from_file(self, header)
+            objective, _ = layers_from_file(path, functools.partial(self._objective, shape, 0))
         objective.layers.to(device_of(device))
         self._take(objective, shape, int(header["n_axes"]), scaling)
-        self.history_, self.best_epoch_ = history, best_epoch
-        self.held_out_loss_, self.loss_ = self._best("held_out_loss"), self._best("loss")
-        self.held_out_rows_ = held_out
-        self.stopped_ = str(header.get("stopped", "epochs"))
         return self
-
-    def _objective_of(self, path: Path, shape: tuple[int, int, int]) -> ImageObjective:
-        torch = require_torch()
-        # First without memory: what the file says must not make anything larger than the file is.
-        with torch.device("meta"):
-            wanted = {
-                name: tuple(v.shape) for name, v in self._objective(shape, 0).layers.state_dict().items()
-            }
-        found = read_shapes(path)
-        if wanted != found:
-            odd = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
-            raise InputError(f"its weights are not those of this network (the first that differs is {odd})")
-        objective = self._objective(shape, 0)
-        tensors = read_tensors(path)
-        for name, value in objective.layers.state_dict().items():
-            if tensors[name].dtype != value.dtype or not bool(torch.isfinite(tensors[name]).all()):
-                raise InputError(f"its weights {name} are no finite numbers of the right type")
-        objective.layers.load_state_dict(tensors)
-        return objective
 
 
 def _in_units(numbers: Mapping[str, float], unit: float) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astro_cluster.embedding.autoencoder.devices import require_torch
 from astro_cluster.exceptions import InputError, did_you_mean
@@ -16,6 +18,7 @@ __all__ = ["MMD_SCALES", "cross_entropy", "kl_divergence", "loss_shares", "mmd",
 
 MMD_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 _NAMES = ("mse", "bce")
+_LEAST_EXPONENT = -80.0  # of 2 in a kernel: what is less than 1e-24 is no different from nothing
 
 
 def loss_shares(loss: str | Mapping[str, float]) -> dict[str, float]:
@@ -162,15 +165,57 @@ def mmd(x: Tensor, y: Tensor, *, scales: Sequence[float] = MMD_SCALES) -> Tensor
     >>> float(mmd(torch.zeros(3, 2), torch.zeros(3, 2)))  # doctest: +SKIP
     0.0
     """
+    return _mmd().apply(x, y, tuple(scales))
 
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
+
+@functools.cache
+def _mmd() -> Any:
+    """Return the discrepancy with its gradient, which costs far less than what torch would derive."""
+    torch = require_torch()
+
+    def kernel(a: Tensor, b: Tensor, scales: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return the kernel of each pair of rows and its derivative by their squared distance."""
         # The squares are multiplied out: a matrix product instead of an array (m, n, d).
-        squares = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2.0 * (a @ b.T)
-        distance = squares.clamp(min=0.0) / a.shape[1]
-        return sum((-distance / scale).exp() for scale in scales) / len(scales)
+        squares = torch.addmm(b.square().sum(1), a, b.T, alpha=-2.0).add_(a.square().sum(1)[:, None])
+        squares.clamp_(min=0.0)
+        value, slope = torch.zeros_like(squares), torch.zeros_like(squares)
+        for scale in scales:
+            per_square = -1.0 / (scale * a.shape[1])
+            # Numbers below the smallest normal one would slow all that follows down many times over.
+            one = (squares * (per_square * math.log2(math.e))).clamp_(min=_LEAST_EXPONENT).exp2_()
+            value.add_(one, alpha=1.0 / len(scales))
+            slope.add_(one, alpha=per_square / len(scales))
+        return value, slope
 
-    m, n = len(x), len(y)
-    # The diagonal of a kernel with itself is 1.
-    within_x = (kernel(x, x).sum() - m) / (m * (m - 1))
-    within_y = (kernel(y, y).sum() - n) / (n * (n - 1))
-    return within_x + within_y - 2.0 * kernel(x, y).mean()
+    def pulls(slope: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the derivative of the sum of the kernels by each row of a."""
+        return 2.0 * torch.addmm(slope.sum(1)[:, None] * a, slope, b, alpha=-1.0)
+
+    class Discrepancy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor, scales: Sequence[float]) -> Tensor:
+            m, n = len(x), len(y)
+            (xx, slope_xx), (yy, slope_yy), (xy, slope_xy) = (
+                kernel(a, b, scales) for a, b in ((x, x), (y, y), (x, y))
+            )
+            to_x = to_y = None
+            if ctx.needs_input_grad[0]:
+                to_x = 2.0 / (m * (m - 1)) * pulls(slope_xx, x, x) - 2.0 / (m * n) * pulls(slope_xy, x, y)
+            if ctx.needs_input_grad[1]:
+                to_y = 2.0 / (n * (n - 1)) * pulls(slope_yy, y, y) - 2.0 / (m * n) * pulls(slope_xy.T, y, x)
+            ctx.save_for_backward(to_x, to_y)
+            # The diagonal of a kernel with itself is 1.
+            within_x, within_y = (xx.sum() - m) / (m * (m - 1)), (yy.sum() - n) / (n * (n - 1))
+            return within_x + within_y - 2.0 * xy.mean()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+            to_x, to_y = ctx.saved_tensors
+            return (
+                None if to_x is None else gradient * to_x,
+                None if to_y is None else gradient * to_y,
+                None,
+            )
+
+    return Discrepancy

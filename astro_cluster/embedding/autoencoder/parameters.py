@@ -11,19 +11,15 @@ from astro_cluster.embedding.autoencoder.losses import loss_shares
 from astro_cluster.embedding.autoencoder.training import OPTIMISERS
 from astro_cluster.exceptions import InputError, did_you_mean
 
-__all__ = ["ARCHITECTURES", "check_parameters"]
+__all__ = ["ARCHITECTURES", "TRAINING_NUMBERS", "check_number", "check_parameters", "check_widths"]
 
 ARCHITECTURES = ("default", "study")
 _MOST_LATENT = 100_000
 _MOST_WIDTH = 100_000
 _MOST_LAYERS = 12
 
-# Name: lowest, highest, whether it must be whole, whether None will do, whether the lowest is excluded.
-_NUMBERS: dict[str, tuple[float, float, bool, bool, bool]] = {
+TRAINING_NUMBERS: dict[str, tuple[float, float, bool, bool, bool]] = {
     "n_latent": (1, _MOST_LATENT, True, True, False),
-    "beta": (0, math.inf, False, False, False),
-    "mmd": (0, math.inf, False, False, False),
-    "shift": (0, 10_000, True, False, False),
     "epochs": (1, 10**9, True, False, False),
     "batch_size": (2, 10**9, True, False, False),
     "learning_rate": (0, 1e6, False, True, True),
@@ -32,10 +28,37 @@ _NUMBERS: dict[str, tuple[float, float, bool, bool, bool]] = {
     "patience": (1, 10**9, True, True, False),
     "n_threads": (1, 10**6, True, True, False),
 }
+"""Bounds of what all trainings have: lowest, highest, whole, None will do, lowest excluded."""
+
+_NUMBERS = TRAINING_NUMBERS | {
+    "beta": (0, math.inf, False, False, False),
+    "mmd": (0, math.inf, False, False, False),
+    "shift": (0, 10_000, True, False, False),
+}
 
 
-def _check_number(name: str, value: Any) -> None:
-    low, high, whole, optional, above = _NUMBERS[name]
+def check_number(name: str, value: Any, bounds: tuple[float, float, bool, bool, bool]) -> None:
+    """Make sure that a parameter is a number that makes sense.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    value : object
+        The parameter.
+    bounds : tuple
+        Lowest, highest, whether it must be whole, whether None will do, whether the lowest is excluded.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+
+    Examples
+    --------
+    >>> check_number("epochs", 3, (1, 100, True, False, False))
+    """
+    low, high, whole, optional, above = bounds
     if value is None and optional:
         return
     kind: Any = Integral if whole else Real
@@ -48,7 +71,25 @@ def _check_number(name: str, value: Any) -> None:
     raise InputError(f"{name}={value!r}; give {what} {start}{end}{' or None' if optional else ''}")
 
 
-def _check_widths(name: str, value: Any) -> None:
+def check_widths(name: str, value: Any) -> None:
+    """Make sure that the widths of hidden layers make sense.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    value : object
+        The parameter; None will do.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+
+    Examples
+    --------
+    >>> check_widths("hidden", (256, 128))
+    """
     if value is None:
         return
     fits = isinstance(value, Sequence) and not isinstance(value, str) and 1 <= len(value) <= _MOST_LAYERS
@@ -82,8 +123,8 @@ def check_parameters(parameters: Mapping[str, Any], widths: str) -> None:
     >>> check_parameters(ConvAutoencoder().get_params(), "filters")
     """
     for name in _NUMBERS:
-        _check_number(name, parameters[name])
-    _check_widths(widths, parameters[widths])
+        check_number(name, parameters[name], _NUMBERS[name])
+    check_widths(widths, parameters[widths])
     for name in ("augment", "average_symmetries"):
         if not isinstance(parameters[name], (bool,)):
             raise InputError(f"{name}={parameters[name]!r}; give True or False")

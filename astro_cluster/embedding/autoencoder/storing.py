@@ -1,21 +1,29 @@
-"""Fitted autoencoders in safetensors files."""
+"""Fitted autoencoders in safetensors files: of images and of spectra."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from astro_cluster.embedding.autoencoder.estimator import Autoencoder, ConvAutoencoder, DenseAutoencoder
 from astro_cluster.embedding.autoencoder.safefiles import read_header
 from astro_cluster.exceptions import InputError, did_you_mean
 
+if TYPE_CHECKING:
+    from astro_cluster.embedding.autoencoder.estimator import Autoencoder
+    from astro_cluster.embedding.infovae import InfoVAE
+
 __all__ = ["load_model"]
 
-_CLASSES: dict[str, type[Autoencoder]] = {cls.__name__: cls for cls in (ConvAutoencoder, DenseAutoencoder)}
+_HOME = {
+    "ConvAutoencoder": "astro_cluster.embedding.autoencoder.estimator",
+    "DenseAutoencoder": "astro_cluster.embedding.autoencoder.estimator",
+    "InfoVAE": "astro_cluster.embedding.infovae.estimator",
+}
 
 
-def load_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Autoencoder:
+def load_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Autoencoder | InfoVAE:
     """Return the fitted autoencoder of a file.
 
     The file is safetensors with plain JSON beside the weights: nothing in it is executed.  Classes,
@@ -24,13 +32,13 @@ def load_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Autoenco
     Parameters
     ----------
     path : str or path
-        What `Autoencoder.save` wrote.
+        What the method ``save`` of such a model wrote.
     device : str, optional
         Where it is to compute: ``"cpu"``, ``"cuda"`` or ``"auto"``.
 
     Returns
     -------
-    ConvAutoencoder or DenseAutoencoder
+    ConvAutoencoder, DenseAutoencoder or InfoVAE
 
     Raises
     ------
@@ -50,8 +58,8 @@ def load_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Autoenco
             f"(fit(images, checkpoint={str(path)!r})) and save the result"
         )
     name: Any = header.get("class")
-    if header.get("kind") != "model" or not isinstance(name, str) or name not in _CLASSES:
+    if header.get("kind") != "model" or not isinstance(name, str) or name not in _HOME:
         raise InputError(
-            f"{path} holds a {name!r}, which is no model that can be read" + did_you_mean(name, _CLASSES)
+            f"{path} holds a {name!r}, which is no model that can be read" + did_you_mean(name, _HOME)
         )
-    return _CLASSES[name]._from_file(path, header, device)
+    return getattr(importlib.import_module(_HOME[name]), name)._from_file(path, header, device)

@@ -34,9 +34,11 @@ def told_epoch(numbers: Mapping[str, float], epochs: int) -> str:
     parts = [f"loss {numbers['loss']:.4g}"]
     if "held_out_loss" in numbers:
         parts.append(f"held out {numbers['held_out_loss']:.4g}")
-    terms = [name for name in ("mse", "bce", "kl", "mmd") if name in numbers]
+    terms = [name for name in ("mse", "bce", "reconstruction", "kl", "mmd") if name in numbers]
     if len(terms) > 1:
         parts += [f"{name} {numbers[name]:.4g}" for name in terms]
+    if "held_out_chi2" in numbers:
+        parts.append(f"held-out χ² a pixel {numbers['held_out_chi2']:.4g}")
     return f"epoch {int(numbers['epoch'])} of {epochs}: {', '.join(parts)}"
 
 
