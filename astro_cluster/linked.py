@@ -207,7 +207,10 @@ def portable(table: QTable, folder: str | os.PathLike[str]) -> QTable:
     folder = Path(folder).resolve()
     out = QTable(table, copy=False)
     for key, link in links.items():
-        place = Path(link["file"]).resolve()
+        try:
+            place = Path(link["file"]).resolve()
+        except (OSError, ValueError):  # what can be no path stays as it is, and is missed where it is needed
+            continue
         name = place.relative_to(folder).as_posix() if place.is_relative_to(folder) else str(place)
         out.meta[key] = {**link, "file": name}
     return out

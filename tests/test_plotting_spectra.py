@@ -895,6 +895,7 @@ def test_a_leak_shows_in_the_panel_of_its_latent_and_in_the_title():
     assert f"R² = {told['r2'][0]:.2f} ± {told['r2_error'][0]:.2f}" in found
     assert told["r2"][0] > 0.5
     assert [ax.get_ylabel() for ax in figure.axes] == ["latent[0]", "latent[1]", "latent[2]"]
+    assert any("lines: running median" in text and "colour: log of rows" in text for text in texts_of(figure))
     draw(figure)
 
 
@@ -906,6 +907,8 @@ def test_a_leak_that_cannot_be_judged_is_drawn_all_the_same():
     figure = plot_leakage(table, "Z", judged=False, missing={"Z": -1})
     assert any(text.startswith("7 of 12 rows") for text in texts_of(figure))
     assert len(figure.axes[0].collections[0].get_offsets()) == 7
+    # Seven points have neither lines nor colours, so nothing says what these would mean.
+    assert not any("running median" in text or "colour" in text for text in texts_of(figure))
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 15])
@@ -953,8 +956,9 @@ def test_trials_are_points_and_the_best_of_each_size_a_line():
     figure = plot_tuning(trials())
     mse, chi2 = figure.axes
     labelled = {line.get_label(): line.get_xydata() for line in chi2.lines if line.get_label()[0] != "_"}
-    assert list(labelled) == ["InfoVAE, best of each size (12 trials)", "PCA"]
-    best, pca = labelled.values()
+    assert list(labelled) == ["InfoVAE, best of each size (12 trials)", "PCA", "noise alone"]
+    best, pca, noise = labelled.values()
+    assert np.allclose(np.asarray(noise)[:, 1], 1)
     assert np.allclose(best, [[d, 1 + 1 / d] for d in (3, 6, 9)])
     assert np.allclose(pca, [[d, 1 + 2 / d] for d in (3, 6, 9)])
     faint = chi2.lines[0]

@@ -268,6 +268,25 @@ def test_a_link_opens_nothing_but_a_regular_file(source, tmp_path, place):
     table.meta[SPECTRA.key] = {**table.meta[SPECTRA.key], "file": place}
     with pytest.raises(InputError, match="not where they were"):
         spectra_of(table)
+    again = _read(ac.write(table, tmp_path / "b.ecsv"))
+    assert again.meta[SPECTRA.key]["file"].endswith(place.rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ({"beside": {"ivar": {"hash": "sha256:0", "shape": None}}}, r"\('ivar'\) is damaged: .*link_spectra"),
+        ({"beside": {"ivar": {"hash": "sha256:0", "shape": 3}}}, r"\('ivar'\) is damaged: .*link_spectra"),
+        ({"hash": "", "unit": "parrots"}, "'flux' are said to be in 'parrots', which is no unit"),
+    ],
+)
+def test_links_that_are_damaged_within(source, tmp_path, damage, told):
+    table, _ = _written(_read(source), tmp_path / "a.ecsv")
+    table.meta[SPECTRA.key] = table.meta[SPECTRA.key] | damage
+    with pytest.raises(InputError, match=told):
+        spectra_of(table)
+    table.meta[SPECTRA.key] = table.meta[SPECTRA.key] | {"beside": {"ivar": "x"}, "unit": ""}
+    assert spectra_of(table).ivar.shape == (N, M)
 
 
 @pytest.mark.parametrize("damage", ["qso.fits", {"file": 3}, {"column": "flux"}, None])

@@ -107,7 +107,7 @@ def plot(
         str | None, typer.Option(help="sheet: column whose values stand below; spectra: of names.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="reconstructions, spectra, traversal: file of the model.")
+        Path | None, typer.Option(help="reconstructions, spectra, traversal, learning: file of the model.")
     ] = None,
     n: Annotated[
         int | None, typer.Option("-n", help="reconstructions, spectra, traversal: how many.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from astro_cluster.cli.options import fail, value_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astropy.table import QTable
     from matplotlib.artist import Artist
 
@@ -192,11 +194,15 @@ def draw_recall(
     return ac.plotting.plot_recall(named, region=region, **options)
 
 
-def draw_learning(table: QTable) -> Artist:
+def draw_learning(table: QTable, model: Path | None = None) -> Artist:
     """Draw the loss against the epoch, as the options of `plot` say."""
     from astro_cluster.plotting import plot_learning_curve
 
-    return plot_learning_curve(table)
+    if model is None:
+        return plot_learning_curve(table)
+    from astro_cluster.embedding import load_model
+
+    return plot_learning_curve(load_model(model))
 
 
 # ---------------------------------------------------------------- of spectra
@@ -301,7 +307,7 @@ KINDS: dict[Kind, tuple[Callable[..., Any], tuple[str, ...]]] = {
     Kind.RECONSTRUCTIONS: (draw_reconstructions, ("model", "n", "rows", "residuals", *_LOOK)),
     Kind.REGION: (draw_region, ("x", "y", "cluster", "label", "value", "threshold")),
     Kind.RECALL: (draw_recall, ("label", "value", "score", "cluster", "threshold", "fraction", "upto")),
-    Kind.LEARNING: (draw_learning, ()),
+    Kind.LEARNING: (draw_learning, ("model",)),
     Kind.CORNER: (draw_corner, ("corner", "color", "contours", "log_color", "colour_map")),
     Kind.SPECTRA: (draw_spectra, (*_SPECTRA, "columns")),
     Kind.SPECTRA_SHEET: (draw_spectra_sheet, (*_SPECTRA, "columns", "order")),

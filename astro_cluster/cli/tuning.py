@@ -183,13 +183,15 @@ def _print_found(table: QTable) -> None:
     """Print the best of each size beside the components."""
     import numpy as np
 
-    rows = []
+    rows, beaten = [], []
     for size in np.unique(np.asarray(table["n_latent"])):
         row = {}
         for name in ("infovae", "weighted-pca"):
             best = table[(table["n_latent"] == size) & (table["model"] == name) & table["best_of_size"]]
             row[name] = best[0] if len(best) else None
         own, other = row["infovae"], row["weighted-pca"]
+        if own is not None and other is not None and other["held_out_chi2"] < own["held_out_chi2"]:
+            beaten.append(str(size))
         rows.append(
             [
                 str(size),
@@ -204,13 +206,20 @@ def _print_found(table: QTable) -> None:
                 "*" if own is not None and own["best"] else "",
             ]
         )
-    say(f"of {table.meta['held_out_rows']:,} spectra that no model has learned from, χ² and squared error:")
+    held = table.meta["held_out_rows"]
+    spectra = "1 spectrum" if held == 1 else f"{held:,} spectra"
+    say(f"of {spectra} that no model has learned from, χ² and squared error:")
     heads = ["latents", "χ² InfoVAE", "χ² PCA", "mse InfoVAE", "mse PCA", "mmd", "λ", "α", "widths", ""]
     print_columns(heads, rows)
     if any(row[-1] for row in rows):
         say(
             "* smallest size within one standard error of the lowest χ². χ² prefers weak regularisation: "
             "look at mmd too, and give narrower --lambda and --alpha if the latents are to be spread evenly"
+        )
+    if beaten:
+        say(
+            f"PCA has the lower χ² for {', '.join(beaten)} latents: a network needs more spectra to learn from, "
+            "or more --epochs; embed --model weighted-pca takes the PCA"
         )
 
 

@@ -19,7 +19,15 @@ from astro_cluster.stacks import blocks_of_rows, is_linked
 from astro_cluster.tables import float_values
 from astro_cluster.wavelengths import Grid, spectra_facts
 
-__all__ = ["REDSHIFTS", "Fluxes", "fluxes_of", "spectra_meant"]
+__all__ = [
+    "REDSHIFTS",
+    "Fluxes",
+    "fluxes_of",
+    "redshift_column",
+    "redshifts_of",
+    "spectra_meant",
+    "weights_of",
+]
 
 REDSHIFTS = ("redshift", "Z", "z")
 """Columns that redshifts are looked for in."""
@@ -220,7 +228,7 @@ def fluxes_of(
         if missing == "drop":
             usable &= ~holed
     X = _rows(spectra.flux, usable)
-    weights = None if spectra.ivar is None else _weights(_rows(spectra.ivar, usable))
+    weights = None if spectra.ivar is None else weights_of(_rows(spectra.ivar, usable))
     mean = None
     if n_holed and missing != "drop":
         X, _, mean = filled(X, weights, missing or "mean", normalized=normalized, mean=like)
@@ -228,7 +236,7 @@ def fluxes_of(
     redshifts = None
     if conditioned:
         name = redshift_column(table, redshift)
-        redshifts = _redshifts(table, name)[usable]
+        redshifts = redshifts_of(table, name)[usable]
         columns = [*columns, name]
         facts["redshift"] = name
     fluxes = Fluxes(weights, spectra.grid, spectra.unit, normalized, redshifts, as_rows, facts, mean)
@@ -243,8 +251,24 @@ def _rows(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
     return values[rows]
 
 
-def _weights(ivar: np.ndarray) -> np.ndarray:
-    """Return inverse variances with 0 in place of what is none."""
+def weights_of(ivar: np.ndarray) -> np.ndarray:
+    """Return inverse variances with 0 in place of what is none.
+
+    Parameters
+    ----------
+    ivar : (m, p) array
+        From a table.
+
+    Returns
+    -------
+    (m, p) array
+        Finite and not below 0; the same one where it is so already.
+
+    Examples
+    --------
+    >>> weights_of(np.array([[4.0, -1.0, np.inf]]))
+    array([[4., 0., 0.]])
+    """
     bad = [~(np.isfinite(ivar[part]) & (ivar[part] >= 0)) for part in blocks_of_rows(ivar)]
     if not any(part.any() for part in bad):
         return ivar
@@ -358,7 +382,31 @@ def redshift_column(table: QTable, name: str | None = None) -> str:
     )
 
 
-def _redshifts(table: QTable, name: str) -> np.ndarray:
+def redshifts_of(table: QTable, name: str) -> np.ndarray:
+    """Return the redshifts of a table.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        n rows.
+    name : str
+        Their column.
+
+    Returns
+    -------
+    (n,) array of float
+        NaN where there is none above -1.
+
+    Raises
+    ------
+    InputError
+        If the column has several numbers a row, or no row has a redshift.
+
+    Examples
+    --------
+    >>> redshifts_of(QTable({"Z": [1.5, -1.0]}), "Z")
+    array([1.5, nan])
+    """
     values = float_values(table[name])
     if values.ndim != 1:
         raise InputError(f"column {name!r} has {values.shape[1:]} numbers a row; a redshift is one number")

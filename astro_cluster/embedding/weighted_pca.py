@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +21,15 @@ __all__ = ["WeightedPCA"]
 Progress = Callable[[int, dict[str, float]], Any] | bool | None
 
 _BLOCK = 2048  # rows that are normalised at a time
+
+# Lowest, highest, whether it must be whole, whether None will do, whether the lowest is excluded.
+_NUMBERS = {
+    "n_components": (1, math.inf, True, False, False),
+    "max_iter": (1, math.inf, True, False, False),
+    "softening": (0, math.inf, False, False, False),
+    "tol": (0, math.inf, False, False, False),
+    "n_threads": (1, 10**6, True, True, False),
+}
 
 
 class WeightedPCA(TransformerMixin, BaseEstimator):
@@ -149,8 +157,8 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
             Wavelengths, which a window and the continuum need.
         normalized : bool, optional
             Whether the spectra are normalised already: then ``normalize="auto"`` does nothing.
-        held_out_rows : array of int, optional
-            Rows that are not learned from, whose χ² is told.
+        held_out_rows : array of int or of bool, optional
+            Rows that are not learned from, whose χ² is told: their numbers, or a mask.
         progress : callable, bool or None, optional
             What is called after each iteration with its number and a dict of its numbers; or whether to
             show a line; or None for a line if it takes long, on a terminal.
@@ -165,13 +173,10 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
         InputError
             If a parameter or the spectra cannot be used, or there are fewer spectra than components.
         """
-        before = vars(self).copy()
-        try:
+        from astro_cluster.embedding.autoencoder.fitting import unchanged_if_broken
+
+        with unchanged_if_broken(self):
             self._fit(X, weights, grid, normalized, held_out_rows, progress)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def _fit(
@@ -183,16 +188,18 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
         held_out_rows: np.ndarray | None,
         progress: Progress,
     ) -> None:
+        from astro_cluster.embedding.infovae.using import row_numbers
+
         self._check_parameters()
+        told = weights is not None
         X, weights = checked_spectra(X, weights)
+        held_out = row_numbers([] if held_out_rows is None else held_out_rows, len(X))
         how = self.normalize
         if isinstance(how, str) and how == "auto":
             how = None if normalized else "median"
         self.normalize_, self.grid_ = how, grid
         flux, w = self._learnable(X, weights)
-        learned = np.flatnonzero((w > 0).any(axis=1))
-        if held_out_rows is not None:
-            learned = np.setdiff1d(learned, np.asarray(held_out_rows, dtype=np.intp))
+        learned = np.setdiff1d(np.flatnonzero((w > 0).any(axis=1)), held_out)
         k = int(self.n_components)
         if len(learned) <= k or X.shape[1] <= k:
             raise InputError(
@@ -219,8 +226,8 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
         self.chi2_ = [chi2 / n_counting for chi2 in fit.chi2]
         self.n_iter_, self.converged_ = len(fit.chi2), fit.converged
         self.held_out_chi2_ = math.nan
-        if held_out_rows is not None and len(held_out_rows):
-            errors = self.reconstruction_errors(X[held_out_rows], weights=weights[held_out_rows])
+        if len(held_out):
+            errors = self.reconstruction_errors(X[held_out], weights=weights[held_out] if told else None)
             if np.isfinite(errors["chi2"]).any():
                 self.held_out_chi2_ = float(np.nanmean(errors["chi2"]))
 
@@ -248,17 +255,10 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
         return self.fit(X, y, **fit).transform(X, weights=fit.get("weights"))
 
     def _check_parameters(self) -> None:
-        for name, low, kind in (
-            ("n_components", 1, Integral),
-            ("max_iter", 1, Integral),
-            ("softening", 0, Real),
-            ("tol", 0, Real),
-        ):
-            value = getattr(self, name)
-            fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-            if not fits or value < low:
-                what = "a whole number" if kind is Integral else "a number"
-                raise InputError(f"{name}={value!r}; give {what} from {low} on")
+        from astro_cluster.embedding.autoencoder.parameters import check_number
+
+        for name, bounds in _NUMBERS.items():
+            check_number(name, getattr(self, name), bounds)
 
     def _threads(self) -> int:
         return available_threads() if self.n_threads is None else int(self.n_threads)
@@ -388,7 +388,7 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
         dict of str to (n,) array
             ``mse``, the mean squared difference of the normalised fluxes of the pixels that count, and
             ``chi2``, χ² by the inverse variances (not softened) for each of these pixels; NaN for spectra
-            without any.
+            without any.  Without ``weights`` the noise is estimated, as `InfoVAE` does.
 
         Raises
         ------
@@ -396,11 +396,16 @@ class WeightedPCA(TransformerMixin, BaseEstimator):
             As `transform`.
         """
         self._check_fitted()
+        from astro_cluster.embedding.infovae.rows import noise_of
+
         mse, chi2 = np.empty(len(X)), np.empty(len(X))
         for rows, coefficients, flux, ivar, _ in self._through(X, weights):
             found = leftover(flux, ivar, self.mean_, self.components_, np.nan_to_num(coefficients))
             counts = (ivar > 0).sum(axis=1)
             mse[rows], chi2[rows] = (part / np.where(counts > 0, counts, np.nan) for part in found)
+            if weights is None:
+                noise = noise_of(np.where(ivar > 0, flux, np.nan))
+                chi2[rows] = mse[rows] / np.where(noise > 0, noise, np.nan) ** 2
         return {"mse": mse, "chi2": chi2}
 
     def facts(self) -> dict[str, Any]:

@@ -403,7 +403,9 @@ def _read_tar(group: Sequence[tuple[int, Item]]) -> Read:
         for row, item in sorted(group, key=lambda one: one[1].place):
             try:
                 file.seek(item.place)
-                yield row, item, file.read(item.size)
+                data = file.read(item.size)
+                whole = len(data) == item.size
+                yield row, item, data if whole else ValueError("it is cut short, and so is its archive")
             except Exception as error:
                 yield row, item, error
 

@@ -286,7 +286,9 @@ def _matching(pattern: str, wanted: Wanted, notes: list[str]) -> Iterator[Contai
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - an absolute pattern too
     names = sorted((name for name in names if not is_hidden(Path(name).name)), key=natural)
     if not names:
-        raise InputError(f"no file matches the pattern {pattern}")
+        # A table that is made again elsewhere has the pattern as it was written.
+        where = "" if Path(pattern).is_absolute() else f" in {Path.cwd()}"
+        raise InputError(f"no file matches the pattern {pattern}{where}")
     others = []
     for name in names:
         if Path(name).is_dir():

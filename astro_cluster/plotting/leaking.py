@@ -109,7 +109,7 @@ def plot_leakage(
         line, place = divmod(number, across)
         ax = layout.panel(figure, line, place)
         name = f"{features}[{number}]" if float_values(table[features][:0]).ndim == 2 else features
-        draw_density(ax, np.column_stack([asked[known], latents[known, number]]), bins=40)
+        hexagons, _ = draw_density(ax, np.column_stack([asked[known], latents[known, number]]), bins=40)
         _dress(ax, name, correlation_of(table, column, name, missing=missing).text, width)
         if number + across < d:
             ax.xaxis.set_major_formatter(NullFormatter())
@@ -117,7 +117,11 @@ def plot_leakage(
             ax.set_xlabel(wrapped(described(table, column), width), fontsize=8)
     score = _score(table, column, features, missing, most_rows, random_state) if judged else ("", "")
     told = f"{column} from {features} ({d} value{'s' * (d != 1)})"
-    _write_title(figure, layout, told, score, known)
+    drawn = {line.get_label() for line in ax.lines}
+    meanings = ["ρ: Spearman's, with its 95 % interval"]
+    meanings += ["lines: running median and middle 68 %"] if "running median" in drawn else []
+    meanings += ["colour: log of rows"] if hexagons is not None else []
+    _write_title(figure, layout, told, score, known, "; ".join(meanings))
     return figure.get_figure(root=True)  # type: ignore[return-value]
 
 
@@ -164,7 +168,7 @@ def _score(
 
 
 def _write_title(
-    figure: FigureBase, layout: Layout, told: str, score: tuple[str, str], known: np.ndarray
+    figure: FigureBase, layout: Layout, told: str, score: tuple[str, str], known: np.ndarray, meanings: str
 ) -> None:
     width, height = layout.size
     left = layout.left / width
@@ -172,10 +176,7 @@ def _write_title(
     figure.text(left, 1 - 0.06 / height, told + (f": {title}" if title else ""), fontsize=9, va="top")
     drawn, n = int(known.sum()), len(known)
     notes = [f"{drawn:,} of {n:,} rows" if drawn < n else f"{n:,} rows"] + ([how] if how else [])
-    lines = [
-        "; ".join(notes),
-        "ρ: Spearman's, with its 95 % interval; lines: running median and middle 68 %; colour: log of rows",
-    ]
+    lines = ["; ".join(notes), meanings]
     figure.text(
         left, 1 - 0.25 / height, "\n".join(lines), fontsize=7, va="top", color="0.35", linespacing=1.3
     )

@@ -145,8 +145,10 @@ def _recorded(table: Table) -> Mapping[str, Any]:
         if isinstance(facts, dict) and isinstance(facts.get("history"), dict):
             return facts["history"]
     raise InputError(
-        "no step of the table has a history of learning on record; make one with embed(table, "
-        "'conv-autoencoder'), or give the history of a fitted autoencoder"
+        "no step of the table has a history of learning on record, for none has fitted a network; give the "
+        "model that was fitted, load_model('model.safetensors') (on the command line --model "
+        "model.safetensors), or make a history with embed(table, 'infovae') or embed(table, "
+        "'conv-autoencoder')"
     )
 
 

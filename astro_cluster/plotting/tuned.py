@@ -80,7 +80,7 @@ def plot_tuning(trials: Source, *, figure: FigureBase | None = None) -> Figure:
         if len(chosen):
             _mark_chosen(ax, sizes[chosen[0]], errors[name][chosen[0]])
         if name == "held_out_chi2":
-            ax.axhline(1.0, color="0.5", linewidth=0.9, linestyle=":", zorder=1)
+            ax.axhline(1.0, color="0.5", linewidth=0.9, linestyle=":", zorder=1, label="noise alone")
         _dress(ax, errors[name][done], sizes[done], label)
     handles, texts = figure.axes[-1].get_legend_handles_labels()
     figure.legend(

@@ -69,7 +69,10 @@ class _Evidence:
         values = self.chi2[rows]
         if self.given is not None:
             return against_alike(values, self.given[rows])
-        return np.log(values) if np.nanmin(values) > 0 else values
+        above = values[values > 0]
+        if not len(above) or np.nanmin(values) < 0:
+            return values
+        return np.log(np.where(values == 0, above.min(), values))  # one 0 must not change the scale of all
 
 
 def _chi2_column(table: QTable, chi2: str | None) -> str | None:

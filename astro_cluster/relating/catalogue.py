@@ -6,7 +6,7 @@ import fnmatch
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "values_of",
     "warn_of_nulls",
     "without_infinite",
+    "without_rare",
 ]
 
 KINDS = ("number", "class")
@@ -35,6 +36,7 @@ Kind = Literal["number", "class"]
 
 _FEW = 10  # whole numbers of so few kinds are classes
 _MANY = 50  # texts of more kinds are names
+_LEAST = 10  # rows of a class that can be judged
 _REDSHIFT = re.compile(r"(z|redshift|z_?(spec|phot|pca|vi|pipe|best|qn|cluster))(_\w)?|redshift_\w+", re.I)
 _NULLS = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0)
 
@@ -236,7 +238,7 @@ def values_of(
     *,
     missing: Mapping[str, float] | None = None,
     kinds: Mapping[str, Kind] | None = None,
-    least: int = 10,
+    least: int = _LEAST,
 ) -> list[Value]:
     """Return what columns say of each row, as numbers or as classes.
 
@@ -358,6 +360,39 @@ def _classes(table: QTable, name: str, null: float | None, least: int) -> Value:
     values = np.full(len(table), np.nan)
     values[~nothing] = of[number.ravel()]
     return Value(name, name, "class", values, [str(c) for c in classes[enough]], "")
+
+
+def without_rare(value: Value, rows: np.ndarray, least: int = _LEAST) -> Value:
+    """Return a column without the classes that too few of some rows are of.
+
+    Parameters
+    ----------
+    value : Value
+        Numbers, which are returned as they are, or classes.
+    rows : (m,) array of int
+        Rows that count.
+    least : int, optional
+        Classes of fewer of these rows count as missing.
+
+    Returns
+    -------
+    Value
+
+    Examples
+    --------
+    >>> value = Value("kind", "kind", "class", np.array([0.0, 0, 1, 2, 2]), ["A", "B", "C"], "")
+    >>> without_rare(value, np.array([0, 1, 3, 4]), least=2).values
+    array([ 0.,  0., nan,  1.,  1.])
+    """
+    if value.kind != "class":
+        return value
+    known = value.values[rows]
+    enough = np.bincount(known[~np.isnan(known)].astype(int), minlength=len(value.classes)) >= least
+    there = ~np.isnan(value.values)
+    values = value.values.copy()
+    values[there] = np.where(enough, np.cumsum(enough) - 1, np.nan)[values[there].astype(int)]
+    classes = [name for name, kept in zip(value.classes, enough, strict=True) if kept]
+    return replace(value, values=values, classes=classes)
 
 
 def warn_of_nulls(values: Iterable[Value], missing: Mapping[str, float] | None, stacklevel: int = 4) -> None:

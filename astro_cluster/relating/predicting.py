@@ -13,7 +13,14 @@ from astro_cluster.columns import add_column
 from astro_cluster.exceptions import AstroClusterWarning, InputError
 from astro_cluster.features import Features
 from astro_cluster.provenance import Step, step
-from astro_cluster.relating.catalogue import Kind, Value, features_of_rows, values_of, warn_of_nulls
+from astro_cluster.relating.catalogue import (
+    Kind,
+    Value,
+    features_of_rows,
+    values_of,
+    warn_of_nulls,
+    without_rare,
+)
 from astro_cluster.relating.neighbours import predict
 from astro_cluster.relating.objects import distinct_rows, objects_in
 from astro_cluster.relating.scores import score_class, score_number
@@ -171,8 +178,8 @@ def predictability(
     was learnt from when it was predicted: 0 is what their mean would have, and worse than that is negative.
     Its error is that of Nadeau & Bengio (2003, Machine Learning 52, 239), for folds that share what is
     learnt from.  A class is predicted as the one whose share among the neighbours is the largest against its
-    share of all; classes of fewer than 10 rows count as missing.  ``roc_auc`` is the mean over the classes of
-    the area under the curve of one against the rest.
+    share of all; classes of fewer than 10 of the rows used count as missing.  ``roc_auc`` is the mean over
+    the classes of the area under the curve of one against the rest.
 
     Nearest neighbours find any smooth relation, but need the more rows the more coordinates there are: a
     low score does not prove that the coordinates know nothing.
@@ -206,6 +213,8 @@ def predictability(
     warn_of_nulls(values, missing, stacklevel=4)
     of, told_by = objects_in(table, feature_columns, objects)
     rows = [_usable_rows(value, X, of, most, seed) for value in values]
+    values = [without_rare(value, used) for value, used in zip(values, rows, strict=True)]
+    rows = [used[~np.isnan(value.values[used])] for value, used in zip(values, rows, strict=True)]
     found: list[dict[str, Any]] = [{} for _ in values]
     trouble = [_trouble(value, used, of) for value, used in zip(values, rows, strict=True)]
     together: dict[bytes, list[int]] = {}

@@ -140,7 +140,9 @@ def _native(table: QTable, row: int, grid: Grid) -> dict[str, NDArray[np.generic
     step = float(np.median(np.diff(np.log10(grid.edges))))
     if np.abs(step / NATIVE_STEP - 1) < 1e-6:
         native = grid
-    at = native.angstrom[(native.angstrom >= wave[there][0]) & (native.angstrom <= wave[there][-1])]
+    # To the edges of the outermost pixels, for else a coarse grid would not be covered by its own files.
+    first, last = grid.edges[np.flatnonzero(there)[[0, -1]] + [0, 1]]
+    at = native.angstrom[(native.angstrom >= first) & (native.angstrom <= last)]
     nearest = np.clip(np.searchsorted(wave, at / np.sqrt(10**step)), 0, wave.size - 1)
     masked = np.where(counts[nearest], 0, _BRIGHT_SKY).astype(np.int32)
     return {

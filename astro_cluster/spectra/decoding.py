@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
 from astro_cluster.filing.guarding import unpacked_if_packed
@@ -13,6 +12,7 @@ from astro_cluster.spectra.onedimensional import image_spectrum
 from astro_cluster.spectra.others import is_installed, specutils_spectrum
 from astro_cluster.spectra.sdss import old_sdss_spectrum, sdss_spectrum
 from astro_cluster.spectra.tabular import fits_table_spectrum, table_spectrum, text_spectrum
+from astro_cluster.votable import read_votable
 
 __all__ = ["spectrum_in"]
 
@@ -63,9 +63,8 @@ def spectrum_in(data: bytes, item: Item, reading: Reading, limit: int) -> FoundS
     if data[: len(_FITS)] == _FITS:
         return _in_fits(data, path, reading)
     if data.lstrip()[:5].lower() == b"<?xml" or data.lstrip()[:8].upper() == b"<VOTABLE":
-        from astropy.table import QTable
-
-        return table_spectrum(QTable.read(io.BytesIO(data), format="votable"), reading)
+        # Ours, for that of astropy follows what a document names: addresses of the network, other files.
+        return table_spectrum(read_votable(data, max_bytes=limit)[0], reading)
     return text_spectrum(data, reading)
 
 

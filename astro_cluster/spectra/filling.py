@@ -247,7 +247,8 @@ def _aim_of_first(work: _Work, aim: Aim) -> Aim:
         if item.problem:
             continue
         left = {row: "it cannot be read"}
-        data = dict(_read([(row, item)], left)).get(row) or OSError(left[row])
+        read = dict(_read([(row, item)], left))
+        data = read[row] if row in read else OSError(left[row])
         facts, one = work.one(row, data, aim)
         if one is None or facts.found is None:
             problems[row], item.problem = item.problem, ""  # found out again, in its turn
@@ -303,5 +304,6 @@ def none_told(items: Sequence[Item]) -> str:
         for reason, names in list(reasons.items())[:_SHOWN]
     ]
     n = len(items)
-    more = f"; and {len(reasons) - _SHOWN} other reasons" if len(reasons) > _SHOWN else ""
+    others = len(reasons) - _SHOWN
+    more = f"; and {others} other reason{'s' if others > 1 else ''}" if others > 0 else ""
     return f"none of {n} spectr{'a' if n > 1 else 'um'} can be used: {'; '.join(told)}{more}"

@@ -264,6 +264,8 @@ def hdus_of(data: bytes, *, most: int = _MOST_HDUS) -> tuple[list[Hdu], str]:
             size = bytes_of_data(cards, found[-1].axes)
         except ValueError as error:
             return found, str(error)
+        if offset % _BLOCK:
+            return found, "it is cut short behind a header"
         # The last block may lack what only fills it.
         if offset + size - (_BLOCK - 1) > len(data):
             return found, "it is cut short"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import Any
@@ -36,7 +37,9 @@ _WORDS = {
     "adu": "adu",
     "electrons": "electron",
 }
-_POWER = re.compile(r"^\s*(?:1(?:\.0*)?\s*[x*]\s*)?10\s*(?:\*\*|\^)\s*\(?\s*([+-]?\d+)\s*\)?\s*[*.]?\s*")
+_POWER = re.compile(
+    r"^\s*(?:1(?:\.0*)?\s*[x*]\s*)?10(?:\s*(?:\*\*|\^)\s*\(?\s*([+-]?\d+)\s*\)?|([+-]\d+))\s*[*.]?\s*"
+)  # 10-17 without a sign of power is how VizieR writes it
 _PLAIN = re.compile(r"^\s*([+-]?\d+(?:\.\d*)?(?:[eEdD][+-]?\d+)?)\s*[*.x]?\s*(?=[^\d\s].*|$)")
 
 
@@ -81,18 +84,20 @@ def unit_named(text: str) -> u.UnitBase | None:
     >>> print(unit_named("10^-17 ergs/s/cm2/A"), unit_named("parrots"))
     1e-17 erg / (Angstrom s cm2) None
     """
-    text = text.strip().strip("'\"").strip()
+    text = text.strip().strip("'\"").strip().replace("\u2212", "-")  # the minus of typesetters
     if not text or text.lower() in ("none", "unknown", "n/a", "-"):
         return None
     scale = 1.0
     if power := _POWER.match(text):
-        scale, text = float(f"1e{int(power[1])}"), text[power.end() :]
+        scale, text = float(f"1e{int(power[1] or power[2])}"), text[power.end() :]
     elif (number := _PLAIN.match(text)) and text[number.end() :].strip():
         scale, text = float(re.sub("[dD]", "e", number[1])), text[number.end() :]
     text = _one_slash(text)
     unit = _parsed(text) or _parsed(_spelt(text))
     if unit is None or scale == 1.0:
         return unit
+    if not 0 < scale < math.inf:
+        return None
     return u.Unit(scale * unit)
 
 

@@ -205,4 +205,9 @@ def _pixels(table: Table, name: object, m: int) -> tuple[np.ndarray, u.UnitBase]
             f"column {name!r} has the shape {values.shape} and type {values.dtype}; its table tells of {m} "
             "wavelengths; give it spectra of numbers on this grid"
         )
-    return values, u.Unit(unit or "")
+    try:
+        return values, u.Unit(unit or "")
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the spectra in the column {name!r} are said to be in {unit!r}, which is no unit"
+        ) from None

@@ -53,7 +53,7 @@ def _take(
 ) -> None:
     """Put a row in the same order; weights are 0 where a pixel does not count."""
     for i in range(n):
-        values[i] = flux[i]
+        values[i] = flux[i] if abs(flux[i]) < np.inf else np.nan
         weights[i] = ivar[i] if (abs(flux[i]) < np.inf) & (ivar[i] > 0) & (ivar[i] < np.inf) else 0.0
     if falls:
         values[:n] = values[:n][::-1].copy()

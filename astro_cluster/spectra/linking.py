@@ -264,11 +264,24 @@ def linked_pixels(table: Table, name: str) -> tuple[np.ndarray, str]:
         raise InputError("the table links to no spectra")
     path = place_of(link, SPECTRA)
     stack = _stack(path, name)
-    beside = link.get("beside")
-    facts = link if name == link.get("column") else (beside or {}).get(name, {})
+    facts = _facts_of(link, name)
     if facts.get("hash"):
         check_unchanged(stack, facts, path, SPECTRA)
     return linked_rows(table, stack, path, SPECTRA), str(facts.get("unit", ""))
+
+
+def _facts_of(link: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return what a link tells of a column; from a file, so it may be anything."""
+    beside = link.get("beside")
+    found = link if name == link.get("column") else beside.get(name) if isinstance(beside, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    if found.get("hash") and not isinstance(found.get("shape"), list):
+        raise InputError(
+            f"what the table says of its spectra ({name!r}) is damaged: astro_cluster.spectra.link_spectra("
+            "table, path) says it anew"
+        )
+    return found
 
 
 @register_lender

@@ -75,7 +75,8 @@ def softened(ivar: np.ndarray, softening: float = 0.0) -> np.ndarray:
     Returns
     -------
     array of the same shape and type
-        0 stays 0, and what is negative or NaN becomes 0.
+        0 stays 0, and what is negative or NaN becomes 0; the same array if the softening is 0.  What
+        is infinite becomes 1 / σ²: leave out first what must not count (`counting`).
 
     Raises
     ------
@@ -428,8 +429,10 @@ def _divided(
         scale = np.where((scale > 0) & (norms[rows, None] > 0), scale, np.nan)
         flux[rows] = values / scale
         if ivar is not None and some is not None:
-            weights = softened(np.where(np.isfinite(scale), some * scale**2, 0.0), softening)
-            ivar[rows] = np.where(np.isfinite(flux[rows]), weights, 0.0)
+            # What is infinite does not count, and softening must not make a weight of it.
+            counts = counting(flux[rows], some)
+            with np.errstate(invalid="ignore"):
+                ivar[rows] = softened(np.where(counts, some * scale**2, 0.0), softening)
     return flux, ivar, norms, fitted
 
 

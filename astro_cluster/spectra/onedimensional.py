@@ -12,12 +12,14 @@ from astro_cluster.spectra.fluxunits import unit_named
 from astro_cluster.spectra.found import FoundSpectrum, NoSpectrum, Reading
 from astro_cluster.spectra.sdss import medium_of
 from astro_cluster.spectra.tabular import describe
+from astro_cluster.spectra.weighing import ERROR, IVAR, VARIANCE, inverse_variances
 
 __all__ = ["image_spectrum"]
 
 _ERRORS = {
-    "ERR": -2.0, "ERROR": -2.0, "ERRS": -2.0, "ERRORS": -2.0, "SIGMA": -2.0, "STD": -2.0, "NOISE": -2.0,
-    "UNCERT": -2.0, "UNCERTAINTY": -2.0, "VAR": -1.0, "VARIANCE": -1.0, "IVAR": 1.0, "INVVAR": 1.0,
+    "ERR": ERROR, "ERROR": ERROR, "ERRS": ERROR, "ERRORS": ERROR, "SIGMA": ERROR, "STD": ERROR,
+    "NOISE": ERROR, "UNCERT": ERROR, "UNCERTAINTY": ERROR, "VAR": VARIANCE, "VARIANCE": VARIANCE,
+    "IVAR": IVAR, "INVVAR": IVAR,
 }  # fmt: skip
 _ASKED = ("RA", "RA_OBJ", "RA_TARG", "DEC", "DEC_OBJ", "DEC_TARG", "REDSHIFT", "Z", "OBJECT", "OBJNAME")
 
@@ -69,9 +71,8 @@ def image_spectrum(hdus: Sequence[Hdu], reading: Reading) -> FoundSpectrum | Non
     for hdu in images:
         power = _ERRORS.get(hdu.name.upper())
         if power is not None and hdu is not first and int(np.prod(hdu.axes)) == flux.size:
-            errors = hdu.pixels().ravel()
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                found.ivar = np.where(errors > 0, errors**power, 0.0)
+            unit = unit_named(hdu.cards.text("BUNIT"))
+            found.ivar = inverse_variances(hdu.pixels().ravel(), power, unit=unit, flux_unit=found.unit)
             break
     describe(found, header_of(primary, cards, _ASKED))
     found.header = header_of(primary, cards, reading.headers)

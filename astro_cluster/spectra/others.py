@@ -13,10 +13,11 @@ from astropy import units as u
 from astro_cluster.exceptions import InputError
 from astro_cluster.spectra.found import FoundSpectrum, NoSpectrum, Reading
 from astro_cluster.spectra.tabular import describe
+from astro_cluster.spectra.weighing import ERROR, IVAR, VARIANCE, inverse_variances
 
 __all__ = ["check_format", "is_installed", "specutils_spectrum"]
 
-_POWERS = {"std": -2.0, "var": -1.0, "ivar": 1.0}
+_POWERS = {"std": ERROR, "var": VARIANCE, "ivar": IVAR}
 
 
 def is_installed() -> bool:
@@ -102,7 +103,7 @@ def specutils_spectrum(path: str | None, data: bytes, reading: Reading) -> Found
     found = FoundSpectrum(
         wavelength=np.asarray(axis.value, dtype=np.float64),
         flux=np.squeeze(flux.value),
-        ivar=_ivar_of(spectrum.uncertainty),
+        ivar=_ivar_of(spectrum.uncertainty, flux.unit),
         wavelength_unit=axis.unit,
         unit=flux.unit,
         ignored=_mask_of(spectrum.mask, flux.size),
@@ -118,12 +119,12 @@ def specutils_spectrum(path: str | None, data: bytes, reading: Reading) -> Found
     return found
 
 
-def _ivar_of(uncertainty: Any) -> np.ndarray | None:
+def _ivar_of(uncertainty: Any, flux_unit: u.UnitBase | None = None) -> np.ndarray | None:
     if uncertainty is None or uncertainty.uncertainty_type not in _POWERS:
         return None
     values = np.squeeze(np.asarray(getattr(uncertainty.array, "value", uncertainty.array), dtype=np.float64))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.where(values > 0, values ** _POWERS[uncertainty.uncertainty_type], 0.0)
+    power = _POWERS[uncertainty.uncertainty_type]
+    return inverse_variances(values, power, unit=uncertainty.unit, flux_unit=flux_unit)
 
 
 def _mask_of(mask: Any, n: int) -> np.ndarray | None:

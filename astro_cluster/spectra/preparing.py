@@ -170,6 +170,12 @@ def prepared(found: FoundSpectrum, aim: Aim, redshift: float) -> Prepared:
     return Prepared(angstrom, flux, ivar, is_estimated, not bool(has_flux.all()))
 
 
+def _medium(found: FoundSpectrum, aim: Aim) -> Medium:
+    """Return what the wavelengths are measured in; those of frequencies and energies are of the vacuum."""
+    unit = found.wavelength_unit or aim.wavelength_unit or u.AA
+    return (found.medium or aim.medium) if unit.is_equivalent(u.AA) else "vacuum"
+
+
 def _angstrom(found: FoundSpectrum, aim: Aim) -> np.ndarray:
     unit = found.wavelength_unit or aim.wavelength_unit or u.AA
     if unit == u.AA:
@@ -197,14 +203,16 @@ def _in_unit(found: FoundSpectrum, aim: Aim, angstrom: np.ndarray) -> tuple[np.n
     if found.unit is None:
         if aim.unit == u.one:
             return flux, ivar
-        raise NoSpectrum(f"its flux has no unit, and that of the others is {aim.unit}: give unit=")
+        raise NoSpectrum(f"its flux has no unit, and that of the others is {aim.unit}: give unit= (--unit)")
     if aim.unit == u.one and found.unit != u.one and not aim.is_asked:
-        raise NoSpectrum(f"its flux is in {found.unit}, and the first spectrum says no unit: give unit=")
+        raise NoSpectrum(f"its flux is in {found.unit}, and the first has no unit: give unit= (--unit)")
     try:
         factor = found.unit.to(aim.unit)
     except u.UnitConversionError:
         try:
-            factor = found.unit.to(aim.unit, np.ones(flux.size), u.spectral_density(angstrom * u.AA))
+            # Per frequency and per wavelength: light has its frequency with its wavelength in vacuum.
+            vacuum = to_medium(angstrom, _medium(found, aim), "vacuum")
+            factor = found.unit.to(aim.unit, np.ones(flux.size), u.spectral_density(vacuum * u.AA))
         except u.UnitConversionError:
             raise NoSpectrum(f"its flux is in {found.unit}, which cannot become {aim.unit}") from None
     factor = np.asarray(factor, dtype=np.float64)
@@ -235,10 +243,10 @@ def _in_frame(angstrom: np.ndarray, found: FoundSpectrum, aim: Aim, redshift: fl
 
     Air is here, and not where the object is: what was measured in air comes to vacuum first.
     """
-    medium = found.medium or aim.medium
+    medium = _medium(found, aim)
     if aim.frame == "rest":
         if not (math.isfinite(redshift) and redshift > -1):
-            raise NoSpectrum("it has no redshift, which frame='rest' needs")
+            raise NoSpectrum("it has no redshift, which frame='rest' needs: give redshift= (--redshift)")
         angstrom = to_medium(angstrom, medium, "vacuum") / (1.0 + redshift)
         medium = "vacuum"
     return to_medium(angstrom, medium, aim.medium) if medium != aim.medium else angstrom
@@ -255,7 +263,7 @@ def noise_in(flux: np.ndarray) -> float:
     Returns
     -------
     float
-        1 where there is no scatter.
+        Where there is no scatter, the median of the absolute fluxes; 1 if that is 0 too.
 
     Notes
     -----
@@ -311,7 +319,7 @@ def onto_grid(one: Prepared, aim: Aim, flux: np.ndarray, ivar: np.ndarray, *, lo
     else:
         _check_overlap(one.angstrom, grid, look=look)
         new_flux, weights = regrid_rows(
-            one.angstrom, one.flux, one.ivar.astype(one.flux.dtype), grid, method=aim.method, n_threads=1
+            one.angstrom, one.flux, one.ivar, grid, method=aim.method, n_threads=1
         )
         new_ivar = np.zeros(len(grid)) if weights is None else weights
     with np.errstate(over="ignore", under="ignore"):
@@ -321,10 +329,22 @@ def onto_grid(one: Prepared, aim: Aim, flux: np.ndarray, ivar: np.ndarray, *, lo
     _check_covered(one.angstrom, grid, coverage, require_full=aim.require_full)
     weight[~there | ~np.isfinite(weight)] = 0.0
     if not weight.any():
-        raise NoSpectrum("none of its pixels on the grid counts: their inverse variances are 0")
+        raise NoSpectrum(f"none of its pixels on the grid counts: {_why_none(new_ivar, aim.unit)}")
     narrow[~there] = np.nan
     flux[:], ivar[:] = narrow, weight
     return coverage
+
+
+def _why_none(ivar: np.ndarray, unit: u.UnitBase | None) -> str:
+    some = ivar[(ivar > 0) & np.isfinite(ivar)]
+    if not some.size:
+        return "their inverse variances are 0"
+    size = float(np.median(some))
+    better = _of_ten(round(-0.5 * math.log10(size)), unit or u.one)
+    return (
+        f"in {unit} their inverse variances are about {size:.0e}, which float32 cannot hold: give "
+        f"unit='{better}', or leave it out"
+    )
 
 
 def _check_overlap(angstrom: np.ndarray, grid: Grid, *, look: bool) -> None:
@@ -344,7 +364,10 @@ def _looks_like(angstrom: np.ndarray, grid: Grid) -> str:
     first, last = grid.edges[[0, -1]]
     for name, scale in (("nm", 10.0), ("um", 1e4)):
         if angstrom[-1] * scale > first and angstrom[0] * scale < last:
-            return f": the file says no unit, and they look like {name}; give wavelength_unit='{name}'"
+            return (
+                f": the file says no unit, and they look like {name}; give wavelength_unit='{name}' "
+                f"(--wavelength-unit {name})"
+            )
     return ""
 
 

@@ -22,6 +22,7 @@ from astro_cluster.spectra.found import FoundSpectrum, NoSpectrum
 from astro_cluster.spectra.holding import BAD
 from astro_cluster.spectra.preparing import Aim, onto_grid, prepared, scaled_unit, suggested_grid
 from astro_cluster.spectra.redshifts import numbers_of
+from astro_cluster.spectra.weighing import ERROR, IVAR, inverse_variances
 from astro_cluster.tables import derive
 from astro_cluster.threads import run_all
 from astro_cluster.wavelengths import Grid, spectra_facts
@@ -149,13 +150,18 @@ class _Rows:
         self.middles, self.wavelength_unit = self._wavelengths(wavelength, name)
         self.redshift = self._redshifts(redshift)
         check_free(table, ["coverage", "snr_median", BAD], overwrite=BAD in table.colnames)
+        if lost := [one for one in ("flux", "ivar") if one in table.colnames and one not in self.inputs]:
+            raise InputError(
+                f"the new spectra would replace the column {lost[0]!r}, which they are not made of: rename "
+                "it or take it out first"
+            )
 
     def _errors(self, ivar: str | None, error: str | None, told: Any) -> tuple[np.ndarray | None, float]:
         if ivar is not None and error is not None:
             raise InputError("ivar= and error= say the same twice; give one of them")
         name = ivar or error or told or ("ivar" if "ivar" in self.table.colnames else None)
         if name is None:
-            return None, 1.0
+            return None, IVAR
         values, unit = _pixels(self.table, name)
         if values.shape != self.flux.shape:
             raise InputError(f"column {name!r} has the shape {values.shape}, the flux {self.flux.shape}")
@@ -168,7 +174,7 @@ class _Rows:
                 raise InputError(
                     f"column {name!r} is in {unit}, and the flux in {self.unit}: they do not go together"
                 ) from None
-        return values, -2.0 if error else 1.0
+        return values, ERROR if error else IVAR
 
     def _wavelengths(self, given: Any, flux: str) -> tuple[np.ndarray, u.UnitBase | None]:
         p = self.flux.shape[1]
@@ -260,13 +266,7 @@ class _Rows:
         pixels = slice(None) if there.all() else there
         weights = None
         if self.errors is not None:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                values = self.errors[row][pixels]
-                weights = (
-                    values
-                    if self.power == 1
-                    else np.where(values > 0, values.astype(float) ** self.power, 0.0)
-                )
+            weights = inverse_variances(self.errors[row][pixels], self.power)
         found = FoundSpectrum(
             middles[pixels],
             self.flux[row][pixels],

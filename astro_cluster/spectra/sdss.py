@@ -13,6 +13,7 @@ from astro_cluster.filing.fitscards import Cards
 from astro_cluster.spectra.fitsfile import Hdu, header_of
 from astro_cluster.spectra.fluxunits import unit_named
 from astro_cluster.spectra.found import FoundSpectrum, NoSpectrum, Reading
+from astro_cluster.spectra.weighing import ERROR, inverse_variances
 from astro_cluster.wavelengths import Medium
 
 __all__ = ["identifier_in", "medium_of", "old_sdss_spectrum", "sdss_spectrum"]
@@ -142,8 +143,7 @@ def _named(table: Hdu, asked: str | None, usual: str) -> str:
 
 def _ivar_of(table: Hdu, reading: Reading) -> np.ndarray:
     if reading.error is not None:
-        with np.errstate(divide="ignore"):
-            return np.asarray(table.column(_named(table, reading.error, "")), dtype=np.float64) ** -2.0
+        return inverse_variances(table.column(_named(table, reading.error, "")), ERROR)
     return table.column(_named(table, reading.ivar, "IVAR"))
 
 
@@ -213,12 +213,10 @@ def old_sdss_spectrum(hdus: Sequence[Hdu], reading: Reading) -> FoundSpectrum | 
     if len(first.axes) != 2 or not 3 <= first.axes[0] <= 5 or not np.isfinite(step + start):
         return None
     rows = first.pixels()
-    with np.errstate(divide="ignore"):
-        ivar = np.where(rows[2] > 0, rows[2] ** -2.0, 0.0)
     found = FoundSpectrum(
         wavelength=10.0 ** (start + step * np.arange(rows.shape[1])),
         flux=rows[0],
-        ivar=ivar,
+        ivar=inverse_variances(rows[2], ERROR),
         wavelength_unit=u.AA,
         unit=unit_named(first.cards.text("BUNIT")),
         medium=medium_of([first.cards]),

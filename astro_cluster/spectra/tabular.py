@@ -17,6 +17,7 @@ from astro_cluster.spectra.fitsfile import Hdu, header_of
 from astro_cluster.spectra.fluxunits import unit_named
 from astro_cluster.spectra.found import FoundSpectrum, NoSpectrum, Reading
 from astro_cluster.spectra.sdss import medium_of
+from astro_cluster.spectra.weighing import ERROR, IVAR, VARIANCE, inverse_variances
 
 __all__ = ["describe", "fits_table_spectrum", "from_columns", "table_spectrum", "text_spectrum"]
 
@@ -110,8 +111,13 @@ def from_columns(
     )
     if is_log and found.wavelength_unit is None:
         found.wavelength_unit = u.AA
-    is_error = by_place and len(names) > 2 and not _NO_ERROR.search(_plain_name(names[2]))
-    found.ivar = _ivar(known, values, reading, names[2] if is_error else None)
+    third = names[2] if by_place and len(names) > 2 else None
+    if third in (wavelength, flux) or (third is not None and _NO_ERROR.search(_plain_name(third))):
+        third = None
+    name, power = _errors(known, reading, third)
+    if name is not None:
+        unit = unit_named(units(name) or "")
+        found.ivar = inverse_variances(np.ravel(values(name)), power, unit=unit, flux_unit=found.unit)
     if len({one.size for one in (found.wavelength, found.flux, found.ivar) if one is not None}) > 1:
         raise NoSpectrum(f"it has {found.wavelength.size} wavelengths and {found.flux.size} fluxes")
     return found
@@ -140,19 +146,14 @@ def _pick(
     return next((known[name] for name in usual if name in known), otherwise)
 
 
-def _ivar(
-    known: dict[str, str], values: Callable[[str], np.ndarray], reading: Reading, third: str | None
-) -> np.ndarray | None:
-    """Return inverse variances; None if there are no errors."""
-    if reading.error is None and (name := _pick(known, reading.ivar, _IVARS, "ivar")) is not None:
-        return np.ravel(values(name))
-    variance = None if reading.error else _pick(known, None, _VARIANCES, "error")
-    name = variance or _pick(known, reading.error, _ERRORS, "error", third)
-    if name is None:
-        return None
-    errors = np.ravel(values(name)).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.where(errors > 0, errors ** (-1.0 if variance else -2.0), 0.0)
+def _errors(known: dict[str, str], reading: Reading, third: str | None) -> tuple[str | None, float]:
+    """Return the column that tells of errors, None if there is none, and what it holds."""
+    if reading.error is None:
+        if (name := _pick(known, reading.ivar, _IVARS, "ivar")) is not None:
+            return name, IVAR
+        if (name := _pick(known, None, _VARIANCES, "error")) is not None:
+            return name, VARIANCE
+    return _pick(known, reading.error, _ERRORS, "error", third), ERROR
 
 
 def describe(found: FoundSpectrum, header: Header) -> None:
@@ -264,6 +265,8 @@ def table_spectrum(table: Any, reading: Reading) -> FoundSpectrum:
     def values(name: str) -> np.ndarray:
         column = table[name]
         bare = column.value if isinstance(column, u.Quantity) else column
+        if bare.dtype.kind == "O" and len(bare) == 1:  # one row of arrays of any length
+            bare = np.ma.asarray(np.ma.getdata(bare)[0])[None]
         if isinstance(bare, Masked | np.ma.MaskedArray):
             bare = bare.astype(float).filled(np.nan)
         array = np.asarray(bare)

@@ -10,17 +10,15 @@ from astropy.table import QTable
 
 from astro_cluster.embedding.autoencoder.batches import held_out_split
 from astro_cluster.embedding.autoencoder.checkpoint import fingerprint_of
+from astro_cluster.embedding.fluxes import REDSHIFTS, redshift_column, redshifts_of, weights_of
 from astro_cluster.embedding.infovae.parameters import plain_normalize
 from astro_cluster.embedding.infovae.rows import noise_of
 from astro_cluster.exceptions import InputError
 from astro_cluster.spectra.holding import BAD, spectra_of
 from astro_cluster.spectra.normalising import normalization_of, norms_of
-from astro_cluster.tables import float_values
 from astro_cluster.wavelengths import Grid
 
 __all__ = ["Material", "material_of"]
-
-_REDSHIFT = "redshift"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ class Material:
         -------
         str
         """
-        return fingerprint_of(self.flux, self.weights, self.redshift, self.grid.angstrom)
+        arrays = self.flux, self.weights, self.redshift, self.grid.angstrom
+        return fingerprint_of(*arrays, most_rows=None)  # a search is long, and looking at all is not
 
     def held_out(self, share: float, seed: int) -> np.ndarray:
         """Return the rows that no model learns from.
@@ -144,19 +143,23 @@ def material_of(table: QTable, model: Any) -> Material:
         # As the InfoVAE does; here, so that all models are judged by the same.
         noise = noise_of(flux)[:, np.newaxis]
         weights = np.where(np.isfinite(flux) & (noise > 0), 1 / np.where(noise > 0, noise, 1) ** 2, 0)
-        weights = weights.astype(flux.dtype)
+        with np.errstate(over="ignore"):
+            small = weights.astype(flux.dtype)
+        weights = small if np.isfinite(small).all() else weights  # 1e-20 of a unit is too little for it
     else:
-        weights = spectra.ivar
+        weights = weights_of(spectra.ivar)
         columns.append(str(spectra.ivar_column))
     redshift = None
     if model.conditioned:
-        if _REDSHIFT not in table.colnames:
+        if not any(name in table.colnames for name in REDSHIFTS):
             raise InputError(
-                "conditioned=True gives the decoder the redshift, and the table has no column 'redshift'"
+                "conditioned=True gives the decoder the redshift, and the table has no column "
+                f"{', '.join(map(repr, REDSHIFTS[:-1]))} or {REDSHIFTS[-1]!r}; rename the one that it is"
             )
-        redshift = float_values(table[_REDSHIFT])
+        name = redshift_column(table)
+        redshift = redshifts_of(table, name)
         usable &= np.isfinite(redshift)
-        columns.append(_REDSHIFT)
+        columns.append(name)
     if BAD in table.colnames:
         columns.append(BAD)
     normalized = normalization_of(table) is not None

@@ -14,7 +14,7 @@ from astro_cluster.columns import add_column
 from astro_cluster.embedding.autoencoder import load_model
 from astro_cluster.embedding.weighted_pca import WeightedPCA
 from astro_cluster.tuning.journal import Journal, quiet
-from astro_cluster.tuning.trials import RESULT, Search, file_of
+from astro_cluster.tuning.trials import RESULT, Search, error_of_mean, file_of, means_of
 
 __all__ = ["BASELINE", "STATES", "add_verdict", "baseline", "rows_of", "smallest_good", "table_of"]
 
@@ -112,14 +112,10 @@ def baseline(search: Search, sizes: Iterable[int]) -> list[dict[str, Any]]:
             n_threads=model.n_threads,
             random_state=model.random_state,
         ).fit(material.flux, **material.given(), held_out_rows=search.held_out, progress=False)
-        errors = material.judged_by(pca, search.held_out)
-        chi2 = errors["chi2"][np.isfinite(errors["chi2"])]
         found.append(
             row
+            | means_of(material.judged_by(pca, search.held_out))
             | {
-                "held_out_mse": float(np.nanmean(errors["mse"])),
-                "held_out_chi2": float(chi2.mean()),
-                "held_out_chi2_error": _error_of_mean(chi2),
                 "epochs": pca.n_iter_,
                 "seconds": round(time.perf_counter() - began, 3),
                 "state": "complete",
@@ -127,10 +123,6 @@ def baseline(search: Search, sizes: Iterable[int]) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _error_of_mean(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def smallest_good(chi2: Mapping[int, np.ndarray]) -> int:
@@ -162,7 +154,7 @@ def smallest_good(chi2: Mapping[int, np.ndarray]) -> int:
     for size in sorted(chi2):
         differences = chi2[size] - chi2[best]
         differences = differences[np.isfinite(differences)]
-        error = _error_of_mean(differences)
+        error = error_of_mean(differences)
         if size == best or differences.mean() <= (error if math.isfinite(error) else 0.0):
             return size
     return best

@@ -114,7 +114,11 @@ def tune(
 
     χ² knows nothing of the latents: a search by it alone prefers weak regularisation, with which latents of
     different spectra need not fill space evenly.  So look at ``mmd`` and ``kl`` beside it, and give narrower
-    ranges for λ and α if the distribution of the latents matters.
+    ranges for λ and α if the distribution of the latents matters.  Both are those of the best epoch of the
+    training, at whose end each latent is moved and scaled to mean 0 and variance 1.
+
+    The spectra that judge have chosen epochs and trials, too, so that the lowest of many χ² is a little too
+    low for new spectra; that of the principal components, among which nothing is chosen, is not.
 
     Values are proposed by tree-structured Parzen estimators (Bergstra et al. 2011, NeurIPS 24), from the
     fifth trial of a size on.  What is proposed follows from the seed and the trials before, so that the same

@@ -19,7 +19,7 @@ from astro_cluster.tuning.journal import Journal, quiet
 from astro_cluster.tuning.material import Material
 from astro_cluster.tuning.space import Space
 
-__all__ = ["RESULT", "OutOfTime", "Search", "file_of"]
+__all__ = ["RESULT", "OutOfTime", "Search", "error_of_mean", "file_of", "means_of"]
 
 RESULT = "result"
 """Entry of a trial in the journal that says how it went."""
@@ -179,21 +179,57 @@ class Search:
 
     def _judged(self, model: Any) -> dict[str, Any]:
         errors = self.material.judged_by(model, self.held_out)
-        return _of_epoch(model.history_, model.best_epoch_) | _means(errors)
+        return _of_epoch(model.history_, model.best_epoch_) | means_of(errors)
 
 
 def _told(n_latent: int, number: int, values: Mapping[str, Any]) -> str:
     return f"trial {number} of {n_latent} latents ({', '.join(f'{k}={v}' for k, v in values.items())})"
 
 
-def _means(errors: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the means over the spectra that are held out, and the error of that of χ²."""
+def error_of_mean(values: np.ndarray) -> float:
+    """Return the standard error of a mean.
+
+    Parameters
+    ----------
+    values : (n,) array of float
+        Independent ones.
+
+    Returns
+    -------
+    float
+        NaN for fewer than two.
+
+    Examples
+    --------
+    >>> error_of_mean(np.array([1.0, 3.0]))
+    1.0
+    """
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def means_of(errors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the means over the spectra that are held out, and the error of that of χ².
+
+    Parameters
+    ----------
+    errors : mapping of str to (n,) array
+        ``mse`` and ``chi2``, NaN where there is none.
+
+    Returns
+    -------
+    dict of str to float
+        ``held_out_mse``, ``held_out_chi2`` and ``held_out_chi2_error``.
+
+    Examples
+    --------
+    >>> means_of({"mse": np.array([0.1, 0.1]), "chi2": np.array([1.0, 3.0])})
+    {'held_out_mse': 0.1, 'held_out_chi2': 2.0, 'held_out_chi2_error': 1.0}
+    """
     chi2 = errors["chi2"][np.isfinite(errors["chi2"])]
-    spread = float(chi2.std(ddof=1) / math.sqrt(len(chi2))) if len(chi2) > 1 else math.nan
     return {
         "held_out_mse": float(np.nanmean(errors["mse"])),
         "held_out_chi2": float(chi2.mean()),
-        "held_out_chi2_error": spread,
+        "held_out_chi2_error": error_of_mean(chi2),
     }
 
 

@@ -280,6 +280,26 @@ def test_rows_that_are_held_out_teach_nothing_and_judge():
     assert facts["converged"]
     assert facts["n_iter"] == len(pca.chi2_)
     assert alone.facts()["held_out_chi2"] is None
+    mask = np.isin(np.arange(300), rows)
+    for same in (mask, rows[::-1], rows.tolist()):
+        again = WeightedPCA(3, normalize=None).fit(X, weights=weights, held_out_rows=same)
+        assert np.array_equal(again.components_, alone.components_)
+        assert again.held_out_chi2_ == pca.held_out_chi2_
+
+
+def test_without_weights_chi2_is_by_the_noise_that_pixels_tell_of():
+    rng = np.random.default_rng(3)
+    level, noise = rng.uniform(20, 50, (80, 1)), rng.uniform(0.02, 0.03, (80, 1))
+    slope = 1 + np.linspace(-0.5, 0.5, 900) * rng.uniform(0, 1, (80, 1))
+    X = level * (slope + noise * rng.normal(size=(80, 900)))
+    pca = WeightedPCA(2).fit(X, held_out_rows=np.arange(10))
+    found = pca.reconstruction_errors(X)
+    assert found["chi2"].mean() == pytest.approx(1, abs=0.1)
+    assert pca.held_out_chi2_ == pytest.approx(found["chi2"][:10].mean())
+    known = pca.reconstruction_errors(X, weights=np.tile((level * noise) ** -2.0, 900))
+    np.testing.assert_allclose(found["chi2"], known["chi2"], rtol=0.4)
+    faint = pca.reconstruction_errors((1e-20 * X).astype("f8"))
+    np.testing.assert_allclose(faint["mse"], found["mse"], rtol=1e-3)
 
 
 def test_more_pixels_than_pairs_can_be_looked_at():
@@ -335,6 +355,9 @@ def test_it_is_an_estimator():
         ({"max_iter": 0}, {}, "max_iter=0"),
         ({"tol": np.nan}, {}, "tol=nan"),
         ({"normalize": "mode"}, {}, "mode"),
+        ({"n_threads": 0}, {}, "n_threads=0"),
+        ({}, {"held_out_rows": [-1]}, "there are 300 spectra, and held-out rows go from -1 to -1"),
+        ({}, {"held_out_rows": [300]}, "there are 300 spectra, and held-out rows go from 300 to 300"),
         ({}, {"weights": np.ones((3, 60))}, r"weights have the shape \(3, 60\)"),
         ({}, {"weights": -np.ones((300, 60))}, "below 0"),
         ({}, {"weights": np.zeros((300, 60))}, "0 spectra of 60 pixels have pixels that count"),

@@ -74,7 +74,7 @@ def test_files_without_an_ending_are_told_by_their_content(tmp_path):
     ("source", "message"),
     [
         ("nothing.png", "there is no file or folder nothing.png"),
-        ("nothing*.png", "no file matches the pattern"),
+        ("nothing*.png", r"no file matches the pattern nothing\*\.png in /"),
         (3, "cannot read images from a int"),
         ([], "no image and no archive"),
         (b"bytes.png", "cannot read images from a bytes"),

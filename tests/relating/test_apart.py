@@ -203,6 +203,16 @@ def test_bad_input_is_one_clear_sentence(table, options, message):
         ac.outliers(table, **options)
 
 
+def test_a_reconstruction_without_any_error_changes_no_other_row():
+    rng = np.random.default_rng(1)
+    table = QTable({"latent": rng.normal(size=(300, 3)), "reconstruction_chi2": rng.lognormal(0, 1, 300)})
+    table["reconstruction_chi2"][0] = np.min(table["reconstruction_chi2"]) / 2
+    before = ac.outliers(table, random_state=1)
+    table["reconstruction_chi2"][0] = 0
+    after = ac.outliers(table, random_state=1)
+    np.testing.assert_allclose(after["outlier_score"][1:], before["outlier_score"][1:], atol=0.01)
+
+
 def test_quasars_keep_their_rows_and_columns():
     table = quasars(120)
     out = ac.outliers(table, random_state=1)

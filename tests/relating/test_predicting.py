@@ -98,6 +98,22 @@ def test_rows_without_value_or_features_are_left_out():
     assert bare["r2"][0] == found["r2"][0]
 
 
+def test_a_class_whose_rows_have_no_features_counts_as_missing():
+    table = quasars(300)
+    table["kind"] = np.where(np.asarray(table["latent"])[:, 0] > 0, "a", "b")
+    table["kind"][:14] = "c"
+    rest = ac.predictability(table[14:], "kind", random_state=1)
+    for known in (3, 0):  # rows of the class with features
+        latent = np.array(table["latent"])
+        latent[known:14] = np.nan
+        table["latent"] = latent
+        found = ac.predictability(table, "kind", random_state=1)
+        assert (found["count"][0], found["left_out"][0]) == (286, 14)
+        assert found["baseline_accuracy"][0] == 0.5
+        assert found["balanced_accuracy"][0] == rest["balanced_accuracy"][0] > 0.9
+        assert ac.records(found)[-1]["classes"]["kind"] == ["a", "b"]
+
+
 def test_the_unit_and_the_scale_of_features_do_not_matter():
     table = quasars(200)
     other = table.copy()

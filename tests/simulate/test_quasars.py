@@ -334,6 +334,8 @@ def test_files_of_another_grid_have_native_pixels(tmp_path):
     )  # the wavelengths of the files are single precision
     ratio = np.median(table["ivar"][0].value[table["ivar"][0].value > 0]) / np.median(coadd["IVAR"])
     assert ratio == pytest.approx(2.635, rel=0.05)  # native pixels in one of the grid
+    # They reach to the edges of the grid that they were made on, which they cover.
+    assert (read_spectra(path, grid=grid_of(table))["coverage"] == 1).all()
 
 
 def test_incomplete_spectra_make_shorter_files(tmp_path):

@@ -256,6 +256,14 @@ def test_softening_gives_the_weights_of_the_study():
     np.testing.assert_allclose(out["ivar"].value, weights / (1 + weights * 0.01), rtol=1e-6)
 
 
+def test_softening_makes_no_weight_of_what_does_not_count():
+    ivar = np.ones((5, len(GRID)), "f4")
+    ivar[:, 0], ivar[:, 1] = np.inf, -1
+    out = normalize_spectra(a_table(ivar=ivar), softening=0.5)
+    assert (out["ivar"].value[:, :2] == 0).all()
+    assert (out["ivar"].value[:, 2:] > 0).all()
+
+
 def test_pixels_that_do_not_count():
     flux = np.ones((3, 200), "f4")
     flux[0, :50], flux[1, 3] = np.nan, 1e6

@@ -113,6 +113,12 @@ def magnitudes(path, boss):
     fits.BinTableHDU.from_columns(columns).writeto(path)
 
 
+def first_header_only(path, boss):
+    path.write_bytes(b"".join([f"{card:80}".encode() for card in (
+        "SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0", "END",
+    )]))  # fmt: skip
+
+
 def words(path, boss):
     columns = [
         fits.Column("wave", "D", array=np.arange(3.0)),
@@ -134,11 +140,12 @@ BAD = {
     zero_ivar: "all inverse variances are 0",
     truncated: r"it is cut short: \d+ of 110400 bytes",
     header_only: "it is cut short in its header",
+    first_header_only: "it is cut short behind a header",
     empty: r"it is empty \(0 bytes\)",
     zeros: "it is empty",
     far_away: r"its wavelengths, 15848\.9 to 19948 Å, do not overlap the grid, 3625 to 9000 Å",
-    nanometres: r"they look like nm; give wavelength_unit='nm'",
-    microns: r"they look like um; give wavelength_unit='um'",
+    nanometres: r"they look like nm; give wavelength_unit='nm' \(--wavelength-unit nm\)",
+    microns: r"they look like um; give wavelength_unit='um' \(--wavelength-unit um\)",
     one_column: "it has one column",
     ragged: "a line has 2 columns where the first has 3",
     negative_wavelengths: "its wavelengths are no positive numbers",
@@ -185,7 +192,7 @@ def test_all_reasons_are_told(tmp_path, boss):
         ac.read_spectra(tmp_path, grid=GRID)
     assert "none of 5 spectra" in str(e.value)
     assert "another.fits and 1 more (it is neither FITS nor text, but a PNG image)" in str(e.value)
-    assert "; and 1 other reasons" in str(e.value)
+    assert "; and 1 other reason" in str(e.value)
 
 
 def test_the_first_file_may_be_the_bad_one(tmp_path, boss):
@@ -270,6 +277,41 @@ def test_an_archive_that_ends_early(tmp_path, boss):
         found = ac.read_spectra(tmp_path / "a.tar", grid=GRID)
     assert not found["spectrum_bad"][0]
     assert any("a.tar" in str(one.message) for one in told)
+
+
+@pytest.mark.parametrize(
+    ("stream", "told"),
+    [
+        ('<STREAM href="file://{place}"/>', r"keeps its data at another address \(STREAM href\)"),
+        ('<STREAM encoding="base64"/>', "a.vot"),
+    ],
+)
+def test_a_votable_opens_no_other_file(tmp_path, monkeypatch, stream, told):
+    other = tmp_path / "other.bin"
+    other.write_bytes(np.arange(3990.0, 4090).astype(">f8").tobytes())
+    (tmp_path / "a.vot").write_text(
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        '<FIELD name="wave" datatype="double"/><FIELD name="flux" datatype="double"/>'
+        f"<DATA><BINARY>{stream.format(place=other)}</BINARY></DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args: pytest.fail("it is followed"))
+    with pytest.raises(InputError, match=told):
+        ac.read_spectra(tmp_path / "a.vot", grid=GRID)
+
+
+@pytest.mark.parametrize("there", [512, 512 + 21 * 100])  # bytes: its header, or whole lines of it
+def test_a_text_that_its_archive_has_not_all_of(tmp_path, there):
+    import tarfile
+
+    lines = "".join(f"{place}.0 2.00000 0.500\n" for place in range(3990, 4490)).encode()
+    assert len(lines) == 500 * 21
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        member = tarfile.TarInfo("a.txt")
+        member.size = len(lines)
+        tar.addfile(member, io.BytesIO(lines))
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:there])
+    with pytest.raises(InputError, match=r"a\.tar: a\.txt \(it is cut short, and so is its archive\)"):
+        ac.read_spectra(tmp_path / "a.tar")
 
 
 def test_an_archive_without_spectra(tmp_path):

@@ -11,7 +11,10 @@ from astropy.table import QTable, Table
 
 import astro_cluster as ac
 from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.spectra.air import to_air
 from astro_cluster.spectra.fluxunits import unit_named
+from astro_cluster.spectra.found import FoundSpectrum
+from astro_cluster.spectra.preparing import Aim, prepared
 from astro_cluster.spectra.regridding import regrid_rows
 
 FLAM = u.Unit("erg / (s cm2 Angstrom)")
@@ -111,6 +114,66 @@ def test_columns_that_are_named(tmp_path):
     assert has_errors(found)
     with pytest.raises(InputError, match=r"no column 'bets' \(flux=\); did you mean 'best'"):
         ac.read_spectra(tmp_path, grid=GRID, wavelength="x", flux="bets")
+
+
+@pytest.mark.parametrize("header", ["pixel,wavelength,flux", "wavelength,model,flux"])
+def test_a_third_column_that_is_the_flux_is_no_error(tmp_path, header):
+    lines = "\n".join(f"{w},{w},{f}" for w, f in zip(WAVE, FLUX, strict=True))
+    (tmp_path / "a.csv").write_text(f"{header}\n{lines}\n")
+    with pytest.warns(AstroClusterWarning, match="1 of 1 spectra have no errors"):
+        found = ac.read_spectra(tmp_path, grid=GRID)
+    assert is_right(found)
+
+
+def test_a_votable_of_one_row_with_arrays_of_any_length(tmp_path):
+    fields = "".join(
+        f'<FIELD name="{name}" datatype="double" arraysize="*"/>' for name in ("wave", "flux", "err")
+    )
+    cells = "".join(f"<TD>{' '.join(map(str, one))}</TD>" for one in (WAVE, FLUX, ERROR))
+    (tmp_path / "a.vot").write_text(
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        f"{fields}<DATA><TABLEDATA><TR>{cells}</TR></TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+    found = ac.read_spectra(tmp_path, grid=GRID)
+    assert is_right(found)
+    assert has_errors(found)
+
+
+def test_errors_in_another_unit_than_the_flux(tmp_path):
+    QTable({"wave": WAVE * u.AA, "flux": FLUX * u.mJy, "err": 1e3 * ERROR * u.uJy}).write(tmp_path / "1.fits")
+    QTable({"wave": WAVE * u.AA, "flux": FLUX * u.mJy, "var": 1e6 * ERROR**2 * u.uJy**2}).write(
+        tmp_path / "2.ecsv"
+    )
+    QTable({"wave": WAVE * u.AA, "flux": FLUX * u.mJy, "ivar": ERROR**-2.0 * u.mJy}).write(
+        tmp_path / "3.fits"
+    )
+    header = fits.Header({"CRVAL1": 4000.0, "CRPIX1": 1.0, "CDELT1": 2.5, "CTYPE1": "WAVE", "BUNIT": "mJy"})
+    error = fits.ImageHDU(1e3 * ERROR, fits.Header({"BUNIT": "uJy"}), "ERR")
+    fits.HDUList([fits.PrimaryHDU(FLUX, header), error]).writeto(tmp_path / "4.fits")
+    found = ac.read_spectra(tmp_path, grid=GRID)
+    for row in range(4):
+        assert is_right(found, row)
+        assert has_errors(found, row)
+
+
+def test_negative_errors_of_spec_files_do_not_count(tmp_path):
+    error = np.where(np.arange(WAVE.size) < 400, -1.0, 0.5)
+    columns = {"FLUX": FLUX, "LOGLAM": np.log10(WAVE), "IVAR": FLUX, "SIGMA": error}
+    Table(columns).write(tmp_path / "spec-1.fits")
+    found = ac.read_spectra(tmp_path, error="SIGMA")
+    assert np.allclose(found["ivar"].value[0], np.where(error > 0, 4.0, 0.0))
+
+
+def test_frequencies_and_flux_densities_are_those_of_the_vacuum():
+    frequency = (WAVE[::-1] * u.AA).to_value(u.Hz, u.spectral())
+    given = FoundSpectrum(frequency, FLUX[::-1], wavelength_unit=u.Hz, unit=u.mJy)
+    one = prepared(given, Aim(medium="air", unit=u.mJy), np.nan)
+    assert np.allclose(one.angstrom, to_air(WAVE), rtol=1e-12)
+    in_air = FoundSpectrum(to_air(WAVE), FLUX, unit=u.mJy, medium="air")
+    for medium in ("air", "vacuum"):
+        one = prepared(in_air, Aim(medium=medium, unit=FLAM), np.nan)
+        wanted = (FLUX * u.mJy).to_value(FLAM, u.spectral_density(WAVE * u.AA))
+        assert np.allclose(one.flux, wanted, rtol=1e-9, atol=0)
 
 
 def test_a_table_of_many_spectra_is_told_apart(tmp_path):
@@ -312,6 +375,7 @@ def test_uncertainties_of_specutils(tmp_path):
     from astro_cluster.spectra.others import _ivar_of
 
     assert _ivar_of(InverseVariance(np.array([4.0, 0.0]))).tolist() == [4.0, 0.0]
+    assert _ivar_of(StdDevUncertainty([500.0, 250.0], unit=u.uJy), u.mJy).tolist() == [4.0, 16.0]
     assert _ivar_of(StdDevUncertainty(np.array([0.5, 0.0]))).tolist() == [4.0, 0.0]
     assert _ivar_of(None) is None
 
@@ -329,6 +393,8 @@ def test_uncertainties_of_specutils(tmp_path):
         ("10**-17 erg Angstrom-1 s-1 cm-2", 1e-17 * FLAM),
         ("erg.cm**(-2).s**(-1).angstrom**(-1)", FLAM),
         ("W m-2 um-1", u.W / u.m**2 / u.um),
+        ("10-17erg/s/cm2/Angstrom", 1e-17 * FLAM),
+        ("10\u221217 erg s\u22121 cm\u22122 Angstrom\u22121", 1e-17 * FLAM),
         ("mJy", u.mJy),
         ("Angstroms", u.AA),
         ("A", u.AA),
@@ -339,6 +405,8 @@ def test_units_as_headers_write_them(text, unit):
     assert unit_named(text) == unit
 
 
-@pytest.mark.parametrize("text", ["", "  ", "None", "parrots", "[["])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "None", "parrots", "[[", "0 Jy", "-1 Jy", "10^999 Jy", "10**-400 Jy"]
+)
 def test_what_is_no_unit(text):
     assert unit_named(text) is None

@@ -180,6 +180,22 @@ def test_wrong_parameters(table, given, told):
         ac.read_spectra(table, **{"grid": GRID, **given})
 
 
+def test_a_column_that_the_spectra_are_not_made_of_is_not_replaced(table):
+    catalogue = QTable({"flux": np.arange(N) * u.mJy, "spec": table["flux"], "weight": table["ivar"]})
+    given = {"wavelength": WAVE * u.AA, "grid": GRID, "flux": "spec", "ivar": "weight"}
+    with pytest.raises(InputError, match="would replace the column 'flux', which they are not made of"):
+        ac.read_spectra(catalogue, **given)
+    catalogue.rename_column("flux", "brightness")
+    assert ac.read_spectra(catalogue, **given)["brightness"].value.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_unit_in_which_float32_has_no_inverse_variances(table):
+    with pytest.raises(InputError, match=r"8e\+58, which float32 .* give unit='1e-29 W / \(Hz m2\)'"):
+        ac.read_spectra(table, grid=GRID, wavelength=WAVE * u.AA, unit="W / (m2 Hz)")
+    found = ac.read_spectra(table, grid=GRID, wavelength=WAVE * u.AA, unit="1e-29 W / (Hz m2)")
+    assert np.median(found["flux"].to_value(u.mJy)) == pytest.approx(5, rel=0.01)
+
+
 def test_magnitudes_are_no_fluxes():
     table = QTable({"flux": np.ones((2, 801)) * u.ABmag})
     with pytest.raises(InputError, match=r"column 'flux' holds logarithms, in mag\(AB\)"):

@@ -314,6 +314,17 @@ def test_shorter_rows_end_with_nan_wavelengths():
     np.testing.assert_array_equal(found, [[1] * 5, [1, 1, 1, np.nan, np.nan]])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_infinite_flux_is_no_flux(method):
+    flux = np.ones(20)
+    flux[10] = np.inf
+    at = np.sort(np.r_[np.arange(20.0), np.arange(19) + 0.3]) + 1
+    found, weights = regrid_rows(np.arange(1.0, 21), flux, np.ones(20), at, method=method)
+    assert np.isnan(found[at == 11]).all()
+    assert not np.isinf(found).any()
+    assert (weights[np.isnan(found)] == 0).all()
+
+
 def test_weights_that_are_none_do_not_count():
     ivar = np.array([1.0, -1.0, np.inf, np.nan, 2.0])
     found, weights = regrid_rows(np.arange(1.0, 6), np.arange(5.0), ivar, np.arange(1.0, 6))

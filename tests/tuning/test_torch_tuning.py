@@ -271,6 +271,40 @@ def test_spectra_without_errors_and_named_models_are_searched_too():
     assert np.isfinite(table["held_out_chi2"]).all()
 
 
+def test_faint_spectra_without_errors_are_searched_as_bright_ones():
+    """Their inverse variances are too large for single precision."""
+    found = []
+    for factor in (1.0, 1e-21):
+        data = spectra(ivar=False)
+        data["flux"] = data["flux"].astype("f8" if factor == 1 else "f4") * factor
+        found.append(ac.tune(model(epochs=2), data, **SMALL | {"n_latent": 1, "trials": 1})["held_out_chi2"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+
+
+def test_any_changed_spectrum_is_another_search(tmp_path):
+    arguments = SMALL | {"n_latent": 1, "trials": 1, "folder": tmp_path / "t", "search": {"alpha": None}}
+    data = spectra(600)
+    ac.tune(model(epochs=1), data, **arguments)
+    data["flux"][1, 5] *= 1.01
+    with pytest.raises(InputError, match="spectra are not the same"):
+        ac.tune(model(epochs=1), data, **arguments)
+
+
+def test_redshifts_and_errors_that_are_none_are_those_of_embed():
+    data = spectra()
+    data["Z"] = np.linspace(1, 3, 72)
+    data["Z"][3] = -1.0
+    data["ivar"][5, 2] = -1 / u.Jy**2
+    arguments = SMALL | {"n_latent": 1, "trials": 1}
+    table = ac.tune(model(epochs=2, conditioned=True), data, **arguments)
+    assert np.isfinite(table["held_out_chi2"]).all()
+    assert "Z" in ac.records(table)[-1]["inputs"]
+    assert ac.records(table)[-1]["rows_used"] == 70  # one has no pixel, one no redshift
+    del data["Z"]
+    with pytest.raises(InputError, match="no column 'redshift', 'Z' or 'z'"):
+        ac.tune(model(conditioned=True), data, **arguments)
+
+
 def test_a_trial_that_gives_no_number_is_a_failed_row_and_the_search_goes_on(tmp_path):
     with pytest.warns(ac.AstroClusterWarning, match="no finite loss"):
         table = ac.tune(

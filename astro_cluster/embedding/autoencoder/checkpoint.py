@@ -32,13 +32,15 @@ __all__ = ["TrainingCheckpoint", "fingerprint_of"]
 _SAMPLED_ROWS = 256
 
 
-def fingerprint_of(*arrays: np.ndarray | None) -> str:
+def fingerprint_of(*arrays: np.ndarray | None, most_rows: int | None = _SAMPLED_ROWS) -> str:
     """Return a word that tells whether arrays are the same as before.
 
     Parameters
     ----------
     *arrays : array or None
-        Arrays whose first axis is the row.  Of long ones 256 rows, evenly spaced, are looked at.
+        Arrays whose first axis is the row.
+    most_rows : int, optional
+        Of longer ones so many rows, evenly spaced, are looked at; all if None.
 
     Returns
     -------
@@ -54,7 +56,8 @@ def fingerprint_of(*arrays: np.ndarray | None) -> str:
         if array is None:
             digest.update(b"none")
             continue
-        rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), _SAMPLED_ROWS)).astype(int))
+        most = len(array) if most_rows is None else most_rows
+        rows = np.unique(np.linspace(0, len(array) - 1, min(len(array), most)).astype(int))
         digest.update(f"{array.shape} {array.dtype.name}".encode())
         for row in rows:
             digest.update(np.ascontiguousarray(array[row], dtype=array.dtype.newbyteorder("<")).tobytes())

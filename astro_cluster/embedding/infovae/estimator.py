@@ -78,7 +78,7 @@ class InfoVAE(FittedSpectra, TransformerMixin, BaseEstimator):
     kernel : {"multi", "single"}, default="multi"
         Kernel of the MMD: the mean over five widths, or exp(−mean (x − y)²), the study's.
     normalize : str, pair of `~astropy.units.Quantity` or None, default="auto"
-        What each spectrum is divided by: ``"median"``, ``"max"``, ``"continuum"``, the mean in a window
+        What each spectrum is divided by: ``"median"``, ``"max"``, ``"continuum"``, the median in a window
         (``"window:5080:5120"`` in Ångström), or nothing.  ``"auto"`` is the median, or nothing if
         the spectra are normalised already.
     softening : float, default=7.07e-4

@@ -57,7 +57,7 @@ print(f"{np.sum(qso['coverage'] < 1)} do not cover the grid, {qso['spectrum_bad'
 catalogue = truth["ra", "dec", "M_I", "bal", "dla", "ew_civ", "blueshift", "slope", "reddening"]
 qso = ac.crossmatch(qso, catalogue, radius=1 * u.arcsec, find="each")
 rows = np.argsort(qso["redshift"])[[20, 300, 500, 700, 900, 990]]
-figure = ac.plotting.plot_spectra(qso, rows, labels="redshift")
+figure = ac.plotting.plot_spectra(qso, rows)
 
 # %%
 # The Lyman-α line moves from the blue end to the middle, and the forest with it.  This is what makes it
