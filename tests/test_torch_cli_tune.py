@@ -72,7 +72,9 @@ def test_each_trial_is_told_with_its_terms_and_the_components_stand_beside_it(ru
     assert "χ² prefers weak regularisation" in out
     table = ac.read("tuned/trials.ecsv")
     assert (table["alpha"][table["model"] == "infovae"] == 0).all()
-    chi2 = {row["model"]: row["held_out_chi2"] for row in table[table["best_of_size"] & (table["n_latent"] == 2)]}
+    chi2 = {
+        row["model"]: row["held_out_chi2"] for row in table[table["best_of_size"] & (table["n_latent"] == 2)]
+    }
     assert chi2["weighted-pca"] < chi2["infovae"]  # after three epochs
     assert re.search(r"PCA has the lower χ² for (1, )?2 latents: a network needs more spectra", out)
     for name in ("best.safetensors", "trials.ecsv", "tuning.png"):

@@ -218,8 +218,8 @@ def _print_found(table: QTable) -> None:
         )
     if beaten:
         say(
-            f"PCA has the lower χ² for {', '.join(beaten)} latents: a network needs more spectra to learn from, "
-            "or more --epochs; embed --model weighted-pca takes the PCA"
+            f"PCA has the lower χ² for {', '.join(beaten)} latents: a network needs more spectra to learn "
+            "from, or more --epochs; embed --model weighted-pca takes the PCA"
         )
 
 

@@ -114,9 +114,8 @@ def magnitudes(path, boss):
 
 
 def first_header_only(path, boss):
-    path.write_bytes(b"".join([f"{card:80}".encode() for card in (
-        "SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0", "END",
-    )]))  # fmt: skip
+    header = fits.PrimaryHDU().header.tostring(padding=False)
+    path.write_bytes(header.encode())
 
 
 def words(path, boss):
