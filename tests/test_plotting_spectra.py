@@ -582,7 +582,9 @@ def test_names_are_no_formulas():
     table = spectra(2)
     table["name"] = ["$\\frac$ of a", "100 %"]
     for function in (plot_spectra, plot_spectra_sheet):
-        draw(function(table, [0, 1], labels="name"))
+        draw(figure := function(table, [0, 1], labels="name"))
+        titles = [ax.get_title("left").replace("\\$", "$") for ax in figure.axes]
+        assert {"$\\frac$ of a", "100 %"} <= set(titles)
 
 
 SPECTRA_MISTAKES = {

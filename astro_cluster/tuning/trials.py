@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from astro_cluster.embedding.autoencoder.safefiles import read_header
-from astro_cluster.exceptions import AstroClusterWarning, InputError
+from astro_cluster.embedding.autoencoder.training import DivergedError
+from astro_cluster.exceptions import AstroClusterWarning
 from astro_cluster.tuning.journal import Journal, quiet
 from astro_cluster.tuning.material import Material
 from astro_cluster.tuning.space import Space
@@ -125,9 +126,7 @@ class Search:
                 best = model
         except _Hopeless:
             result, ended = _broken_off(place), state.PRUNED
-        except InputError as error:
-            if "finite loss" not in str(error):  # anything else would go wrong in each trial
-                raise
+        except DivergedError as error:  # anything else would go wrong in each trial
             warnings.warn(
                 f"{_told(n_latent, trial.number, values)}: {error}", AstroClusterWarning, stacklevel=4
             )

@@ -32,13 +32,17 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["OPTIMISERS", "Objective", "Plan", "Source", "State", "Training"]
+__all__ = ["OPTIMISERS", "DivergedError", "Objective", "Plan", "Source", "State", "Training"]
 
 _LEARNING_RATES = {"adam": 1e-3, "adamw": 1e-3, "adadelta": 1.0, "sgd": 1e-2}
 OPTIMISERS = tuple(_LEARNING_RATES)
 _PLATEAU_FACTOR = 0.5
 _LEAST_RATE = 1e-3  # of the first learning rate: it is not lowered any further
 _LEAST_GAIN = 1e-4  # share by which a loss must fall to count as better for the learning rate
+
+
+class DivergedError(InputError):
+    """Nothing but NaN came of a training: its parameters do not suit the data."""
 
 
 class Source(Protocol):
@@ -334,7 +338,7 @@ class Training:
 
         Raises
         ------
-        InputError
+        DivergedError
             If the very first epoch ends with a loss that is no number.
         """
         with one_thread_each():
@@ -346,9 +350,9 @@ class Training:
                 if on_epoch is not None:
                     on_epoch(self, numbers)
         if self.state.best_epoch == 0 and self.state.epoch > 0:
-            raise InputError(
+            raise DivergedError(
                 f"training with {self.plan.optimiser} at a learning rate of {self.state.rate:g} gave no "
-                "finite loss at all; lower learning_rate, and look at the scale of the images"
+                "finite loss at all; lower learning_rate, and look at the scale of the data"
             )
         self.objective.layers.load_state_dict(self.best)
         self.objective.layers.eval()
