@@ -39,6 +39,8 @@ class SpectraNetwork:
     ----------
     layers : torch.nn.ModuleDict
         All layers: ``encoder`` and ``decoder``.  Each is registered, so that each is trained.
+    n_threads : int
+        Threads for the layers that touch the pixels; results do not depend on it.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class SpectraNetwork:
     ) -> None:
         nn = require_torch().nn
         self.n_pixels, self.n_latent, self.n_conditions = n_pixels, n_latent, n_conditions
+        self.n_threads = 1
 
         def dense(widths: Sequence[int]) -> Any:
             layers: list[Any] = []
@@ -79,7 +82,7 @@ class SpectraNetwork:
         (m, 2 n_latent) tensor
         """
         first, *others = self.layers["encoder"]
-        found = from_pixels(spectra, first)
+        found = from_pixels(spectra, first, self.n_threads)
         for layer in others:
             found = layer(found)
         return found
@@ -103,4 +106,4 @@ class SpectraNetwork:
         *others, last = self.layers["decoder"]
         for layer in others:
             latents = layer(latents)
-        return to_pixels(latents, last)
+        return to_pixels(latents, last, self.n_threads)
