@@ -606,6 +606,6 @@ def test_the_words_of_the_command_line_are_those_of_the_rooms():
     assert {policy.value for policy in options.Missing} == set(MISSING_POLICIES)
     assert {method.value for method in judging.Calibration} == set(METHODS)
     figures = {name.removeprefix("plot_") for name in plotting.__all__ if name.startswith("plot_")}
-    short = {"sheet": "contact_sheet", "learning": "learning_curve"}
+    short = {"sheet": "contact_sheet", "learning": "learning_curve", "spectra-sheet": "spectra_sheet"}
     assert {short.get(kind.value, kind.value) for kind in drawn.Kind} == figures
     assert [stretch.value for stretch in drawing.Stretch] == list(STRETCHES)

@@ -136,7 +136,6 @@ MISTAKES = {
         "--percentiles 5 are no two numbers",
     ),
     "no latents": (["--traversal", "--model", "a", "--latents", "x"], "--latents x are no numbers"),
-    "no such file": (["--traversal", "--model", "a.safetensors"], "a.safetensors"),
     "two reconstructions": (["--spectra", "--model", "a", "--reconstruction", "b"], "give one of them"),
     "one axis": (["--density", "-x", "Z"], "-x Z -y reconstruction_chi2"),
     "no axis": (["--histogram"], "say which column to draw: -x Z"),

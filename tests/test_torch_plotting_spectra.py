@@ -75,6 +75,8 @@ def test_plot_verbs_of_an_infovae(embedded, tmp_path, monkeypatch, capsys):
 
     options = ("--model", path, "-n", "5", "--latents", "0,2", "--percentiles", "10,90", "--redshift", "2.2")
     assert run("--traversal", *options, "-o", "traversal.png") == (0, "")
+    code, said = run("--traversal", "--model", "a.safetensors", "-o", "no.png")
+    assert (code, "a.safetensors" in said) == (2, True)
     # The record of a table that a saved model embedded has no history of learning; the model has.
     assert "--model model.safetensors" in run("--learning", "-o", "learning.png")[1]
     assert run("--learning", "--model", path, "-o", "learning.png") == (0, "")
