@@ -100,6 +100,11 @@ class TopcatWindow:
     def send_clicks(self) -> None:
         """Have clicked rows told to others: tick Send row index in the window Activation Actions."""
         window = self._open(_ACTIONS, "Activation Actions", (600, 380))
+
+        def possible() -> bool:
+            return min(self._look(window, "100x12+52+295"), default=255) < _TICK  # its name is grey if not
+
+        programs.wait_for(possible, 20, "somebody who wants to know of clicks")
         self._tick(window, 40, 301)
 
     def click_row(self, line: int) -> None:
