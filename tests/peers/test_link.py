@@ -257,6 +257,7 @@ def test_the_hub_ends_and_is_killed_in_the_middle_of_a_send(own_screen, lock, tm
         warnings.simplefilter("ignore")
         with our_hub(lock) as first, ac.link(table, start_hub=True) as session:
             session.select([1, 3], name="before")
+            time.sleep(3)  # one that has just started may not hear of the end of its hub
             first.send_signal(signal.SIGINT)
             assert first.wait(20) == 0
             assert not lock.exists()
