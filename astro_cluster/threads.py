@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-__all__ = ["available_threads", "is_one_of_several", "run_all"]
+__all__ = ["available_threads", "run_all"]
 
 T = TypeVar("T")
-_NAME = "astro_cluster"
 
 
 def available_threads() -> int:
@@ -29,27 +27,12 @@ def available_threads() -> int:
 
 @cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix=_NAME)
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="astro_cluster")
 
 
 if hasattr(os, "register_at_fork"):
     # The threads of a pool do not live on in a forked process; it makes its own.
     os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def is_one_of_several() -> bool:
-    """Tell whether this thread is one of those of `run_all`, which must not wait for others of them.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> is_one_of_several(), run_all([is_one_of_several] * 2, 2)
-    (False, [True, True])
-    """
-    return threading.current_thread().name.startswith(_NAME)
 
 
 def run_all(tasks: Sequence[Callable[[], T]], n_threads: int) -> list[T]:

@@ -149,7 +149,6 @@ class OurSpectra(Ours):
         self, flux: np.ndarray, ivar: np.ndarray, learned: np.ndarray, seed: int, threads: int
     ) -> None:
         self.objective = infovae_objective(seed)
-        self.objective.network.n_threads = threads
         plan = Plan(batch_size=BATCH, n_threads=threads, seed=seed, clip=None, patience=None)
         source = SpectrumRows(flux, ivar, softening=0.0)
         self.training = Training(self.objective, source, plan, learned, learned[:0])

@@ -156,19 +156,6 @@ def test_fast_products_are_those_of_the_layers(rows: int) -> None:
             assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_fast_products_are_the_same_on_two_threads() -> None:
-    torch.manual_seed(4)
-    down, up = torch.nn.Linear(1500, 256), torch.nn.Linear(256, 1500)
-    for product, layer, needs in ((from_pixels, down, False), (to_pixels, up, True)):
-        x = torch.randn(128, layer.in_features, requires_grad=needs)
-        wanted = [*layer.parameters(), *([x] if needs else [])]
-        gradient = torch.randn(128, layer.out_features)
-        alone, shared = (product(x, layer, n) for n in (1, 2))
-        assert torch.equal(alone, shared)
-        for a, b in zip(*(torch.autograd.grad(y, wanted, gradient) for y in (alone, shared)), strict=True):
-            assert torch.equal(a, b)
-
-
 def test_half_of_chi2_and_its_gradient() -> None:
     rng = np.random.default_rng(4)
     outputs, spectra, weights = (torch.from_numpy(rng.uniform(size=(5, 7))) for _ in range(3))

@@ -364,7 +364,6 @@ class InfoVAE(FittedSpectra, TransformerMixin, BaseEstimator):
         )
         if device.type != "cpu":
             objective.shard_rows = plan.batch_size  # a GPU wants all at once
-        objective.network.n_threads = plan.n_threads
         training = Training(objective, source, plan, learned, held_out)
         run_training(training, kept, progress, on_epoch=on_epoch)
         standardise_latents(objective, source, learned)

@@ -39,8 +39,6 @@ class SpectraNetwork:
     ----------
     layers : torch.nn.ModuleDict
         All layers: ``encoder`` and ``decoder``.  Each is registered, so that each is trained.
-    n_threads : int
-        Threads for the layers that touch the pixels; results do not depend on it.
 
     Examples
     --------
@@ -54,7 +52,6 @@ class SpectraNetwork:
     ) -> None:
         nn = require_torch().nn
         self.n_pixels, self.n_latent, self.n_conditions = n_pixels, n_latent, n_conditions
-        self.n_threads = 1
 
         def dense(widths: Sequence[int]) -> Any:
             layers: list[Any] = []
@@ -82,7 +79,7 @@ class SpectraNetwork:
         (m, 2 n_latent) tensor
         """
         first, *others = self.layers["encoder"]
-        found = from_pixels(spectra, first, self.n_threads)
+        found = from_pixels(spectra, first)
         for layer in others:
             found = layer(found)
         return found
@@ -106,4 +103,4 @@ class SpectraNetwork:
         *others, last = self.layers["decoder"]
         for layer in others:
             latents = layer(latents)
-        return to_pixels(latents, last, self.n_threads)
+        return to_pixels(latents, last)

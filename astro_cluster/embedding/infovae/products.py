@@ -2,17 +2,15 @@
 
 Nearly all the time of a training goes into the layers that touch the pixels.  oneDNN multiplies single
 precision up to twice as fast as what ``torch.nn.Linear`` calls by itself (on AMD processors), with the
-same precision; where it is slower, or there is none, nothing changes.  Threads share the outputs.
+same precision; where it is slower, or there is none, nothing changes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from astro_cluster.embedding.autoencoder.devices import require_torch
-from astro_cluster.threads import is_one_of_several, run_all
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["from_pixels", "half_chi2", "to_pixels"]
 
 _LEAST_PRODUCT = 2**16  # weights of a layer below which the change of format costs more than it brings
-_PIECES = 2  # of a product, whatever the number of threads, on which no bit may depend
 
 
 def _suits(rows: Tensor, layer: Linear) -> bool:
@@ -35,7 +32,7 @@ def _suits(rows: Tensor, layer: Linear) -> bool:
     )
 
 
-def to_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
+def to_pixels(rows: Tensor, layer: Linear) -> Tensor:
     """Return what a dense layer makes of rows, where it has many outputs.
 
     Parameters
@@ -44,8 +41,6 @@ def to_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
         Few numbers a row.
     layer : torch.nn.Linear
         The layer.
-    n_threads : int, optional
-        Threads; the result does not depend on it.
 
     Returns
     -------
@@ -60,10 +55,10 @@ def to_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
     """
     if not _suits(rows, layer):
         return layer(rows)
-    return _product().apply(rows, layer.weight, layer.bias, n_threads)
+    return require_torch().nn.functional.linear(rows.to_mkldnn(), layer.weight, layer.bias).to_dense()
 
 
-def from_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
+def from_pixels(rows: Tensor, layer: Linear) -> Tensor:
     """Return what a dense layer makes of rows, where it has many inputs, which need no gradient.
 
     Parameters
@@ -72,8 +67,6 @@ def from_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
         Many numbers a row.
     layer : torch.nn.Linear
         The layer.
-    n_threads : int, optional
-        Threads; the result does not depend on it.
 
     Returns
     -------
@@ -88,59 +81,27 @@ def from_pixels(rows: Tensor, layer: Linear, n_threads: int = 1) -> Tensor:
     """
     if rows.requires_grad or not _suits(rows, layer):
         return layer(rows)
-    return _product().apply(rows, layer.weight, layer.bias, n_threads)
-
-
-def _shared(work: Callable[[Any], Tensor], pieces: Sequence[Any], n_threads: int) -> list[Tensor]:
-    """Do the pieces of a product, which are always the same, on several threads if there are any."""
-    torch = require_torch()
-
-    def one(piece: Any) -> Tensor:
-        if torch.get_num_threads() != 1:  # each thread has its own number
-            torch.set_num_threads(1)
-        with torch.no_grad():
-            return work(piece)
-
-    tasks = [functools.partial(one, piece) for piece in pieces]
-    return run_all(tasks, 1 if is_one_of_several() else n_threads)
+    return _from_pixels().apply(rows, layer.weight, layer.bias)
 
 
 @functools.cache
-def _product() -> Any:
+def _from_pixels() -> Any:
     torch = require_torch()
-    linear = torch.nn.functional.linear
 
-    class Product(torch.autograd.Function):
-        """A dense layer, cut by its outputs."""
-
+    class FromPixels(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, n_threads: int) -> Tensor:
-            ctx.save_for_backward(rows, weight)
-            ctx.n_threads = n_threads
-            there = rows.to_mkldnn()
-
-            def outputs(piece: tuple[Tensor, Tensor]) -> Tensor:
-                return linear(there, *piece).to_dense()
-
-            pieces = list(zip(weight.chunk(_PIECES), bias.chunk(_PIECES), strict=True))
-            return torch.cat(_shared(outputs, pieces, n_threads), dim=1)
+        def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            ctx.save_for_backward(rows)
+            return torch.nn.functional.linear(rows.to_mkldnn(), weight, bias).to_dense()
 
         @staticmethod
         @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-            rows, weight = ctx.saved_tensors
-            parts = gradient.chunk(_PIECES, dim=1)
+        def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+            (rows,) = ctx.saved_tensors
             # Here the other library is the faster one.
-            of_weights = torch.cat(_shared(lambda part: part.T @ rows, parts, ctx.n_threads))
-            of_rows = None
-            if ctx.needs_input_grad[0]:
-                pieces = list(zip(parts, weight.chunk(_PIECES), strict=True))
-                of_rows = sum(
-                    _shared(lambda p: linear(p[0].to_mkldnn(), p[1].T).to_dense(), pieces, ctx.n_threads)
-                )
-            return of_rows, of_weights, gradient.sum(0), None
+            return None, gradient.T @ rows, gradient.sum(0)
 
-    return Product
+    return FromPixels
 
 
 def half_chi2(outputs: Tensor, spectra: Tensor, weights: Tensor) -> Tensor:
