@@ -181,9 +181,10 @@ def cutouts(
 
 def _check_output(output: Path, memmap: Path | None, overwrite: bool) -> None:
     """Refuse before the work to write where that cannot be, the file of the images included."""
-    from astro_cluster.cutouts.leaving import keeps_images, place_of_images
+    from astro_cluster.leaving import keeps_inside, place_beside
+    from astro_cluster.linked import IMAGES
 
-    images = None if keeps_images(output) else place_of_images(output)
+    images = None if keeps_inside(output) else place_beside(output, IMAGES)
     check_free(overwrite, output=output, images=images)
     if memmap is not None and memmap.exists() and not overwrite:
         fail(f"{memmap} exists already; give --overwrite to replace it")

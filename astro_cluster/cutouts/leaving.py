@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from astropy.table import QTable
 
@@ -17,52 +16,10 @@ from astro_cluster.cutouts.stack import (
     link_images,
     open_stack,
 )
-from astro_cluster.leaving import Heavy, keeps_inside, leave, place_beside, remember
+from astro_cluster.leaving import Heavy, leave, remember
 from astro_cluster.linked import IMAGES
 
-__all__ = ["keeps_images", "leave_images", "place_of_images", "remember_stack"]
-
-
-def keeps_images(path: str | os.PathLike[str]) -> bool:
-    """Tell whether the images of a table go into a file of this name.
-
-    Parameters
-    ----------
-    path : str or path
-        Name of a table.
-
-    Returns
-    -------
-    bool
-        FITS does; the other formats would make texts or pages of numbers of them.
-
-    Examples
-    --------
-    >>> keeps_images("gal.fits"), keeps_images("gal.vot")
-    (True, False)
-    """
-    return keeps_inside(path)
-
-
-def place_of_images(path: str | os.PathLike[str]) -> Path:
-    """Return where images are put that a table cannot hold and no file has.
-
-    Parameters
-    ----------
-    path : str or path
-        Name of the table.
-
-    Returns
-    -------
-    path
-        In the same folder.
-
-    Examples
-    --------
-    >>> str(place_of_images("gal.vot"))
-    'gal.images.fits'
-    """
-    return place_beside(path, IMAGES)
+__all__ = ["leave_images", "remember_stack"]
 
 
 def _image_columns(table: QTable) -> list[str]:
