@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cell_texts", "truths_of"]
+__all__ = ["cell_texts", "flags_of", "truths_of"]
 
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -65,3 +65,30 @@ def truths_of(texts: np.ndarray) -> np.ndarray | None:
     """
     found = [_TRUTHS.get(str(text).strip().lower()) for text in texts]
     return np.array(found, dtype=bool) if found and None not in found else None
+
+
+def flags_of(column: Any) -> np.ndarray:
+    """Return the truth values of a column that says what is bad, whichever file it was in.
+
+    Parameters
+    ----------
+    column : (n,) array or column
+        Truth values, numbers, or words, as CSV files have them.
+
+    Returns
+    -------
+    (n,) array of bool
+        True also where the column is masked, or has any other word than false and no.
+
+    Examples
+    --------
+    >>> flags_of(np.ma.array([True, False, False], mask=[False, False, True])).tolist()
+    [True, False, True]
+    >>> flags_of(np.array(["True", "False"])).tolist()
+    [True, False]
+    """
+    values = np.ma.asarray(column)
+    if values.dtype.kind not in "OSU":
+        return values.filled(True).astype(bool)
+    texts, empty = cell_texts(column, len(values))
+    return empty | np.array([_TRUTHS.get(text.lower()) is not False for text in texts], dtype=bool)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Column, QTable, Table
 
+from astro_cluster.cells import flags_of
 from astro_cluster.columns import require
 from astro_cluster.exceptions import InputError
 from astro_cluster.linked import IMAGES, LINK_KEY, ROW_COLUMN, link_of
@@ -227,8 +228,7 @@ def usable_images(table: Table, images: np.ndarray | None = None, column: str | 
     images = images_of(table, column) if images is None else images
     usable = np.ones(len(table), dtype=bool)
     if BAD in table.colnames:
-        bad = np.ma.asarray(table[BAD])
-        usable &= ~np.ma.filled(bad.astype(bool), True)
+        usable &= ~flags_of(table[BAD])
     if ROW_COLUMN in table.colnames and source_of_images(table, column) == ROW_COLUMN:
         usable &= ~np.ma.getmaskarray(np.ma.asarray(table[ROW_COLUMN]))
     if images.dtype.kind == "f" and len(images):

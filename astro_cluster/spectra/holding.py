@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from astro_cluster.cells import flags_of
 from astro_cluster.exceptions import InputError
 from astro_cluster.linked import SPECTRA, link_of
 from astro_cluster.spectra.linking import linked_columns, linked_pixels, pixels_inside
@@ -146,16 +146,8 @@ def spectra_of(table: Table) -> Spectra:
     counts = np.isfinite(flux) if ivar is None else np.isfinite(flux) & (ivar > 0) & np.isfinite(ivar)
     usable = counts.any(axis=1)
     if BAD in table.colnames:
-        usable &= ~_flags(table[BAD])
+        usable &= ~flags_of(table[BAD])
     return Spectra(flux, ivar, grid, unit, usable, str(names[0]), names[1])
-
-
-def _flags(column: Any) -> np.ndarray:
-    """Return truth values, which CSV keeps as words; what is masked is bad."""
-    values = np.ma.asarray(column)
-    if values.dtype.kind in "US":
-        return np.char.lower(values.filled("true").astype(str)) != "false"
-    return values.filled(True).astype(bool)
 
 
 def pixels_of(table: Table, column: str) -> tuple[np.ndarray, u.UnitBase]:

@@ -481,3 +481,10 @@ def test_a_column_that_is_not_there_is_not_looked_for_in_the_file(stack_file: Pa
         ac.images_of(table, "pixels")
     assert ac.images_of(table).shape[1:] == (4, 4)
     assert ac.images_of(table, table.meta["astro_cluster_images"]["column"]).shape[1:] != (4, 4)
+
+
+def test_what_is_bad_may_stand_in_words():
+    """As in a table that was a CSV file meanwhile."""
+    table = QTable({"image": np.ones((4, 8, 8)), "image_bad": np.ma.array(["True", "False", "no", ""])})
+    table["image_bad"].mask = [False, False, False, True]
+    assert usable_images(table).tolist() == [False, True, True, False]
